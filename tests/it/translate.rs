@@ -1,0 +1,8 @@
+//! Objects in, configuration and verdicts out: golden pairs and properties.
+
+mod golden;
+mod lookup;
+mod objects;
+mod properties;
+mod strategy;
+mod view;
