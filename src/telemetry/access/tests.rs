@@ -1,0 +1,234 @@
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use super::*;
+use crate::telemetry::log::{Format, subscriber};
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// What `log` writes in this format.
+fn written(format: Format, log: impl FnOnce()) -> String {
+    let captured = Captured::default();
+    let subscriber = subscriber(format, EnvFilter::new("info"), false, captured.clone());
+    tracing::subscriber::with_default(subscriber, log);
+    let bytes = captured.0.lock().clone();
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+fn json(log: impl FnOnce()) -> serde_json::Value {
+    let text = written(Format::Json, log);
+    assert_eq!(text.matches('\n').count(), 1, "{text}");
+    serde_json::from_str(&text).expect("one JSON object")
+}
+
+fn route() -> ir::RouteId {
+    ir::RouteId {
+        object: ir::ObjectId {
+            namespace: "shop".into(),
+            name: "chat".into(),
+            kind: ir::RouteKind::Ingress,
+        },
+        rule: "chat.example.com/ws".into(),
+    }
+}
+
+fn tunnel(route: &ir::RouteId) -> Tunnel<'_> {
+    Tunnel {
+        id: 7,
+        request_id: "r-1",
+        client: "192.0.2.1:5000".parse().expect("an address"),
+        host: "chat.example.com",
+        path: "/ws",
+        route,
+        endpoint: "[::1]:80".parse().expect("an address"),
+    }
+}
+
+#[test]
+fn a_request_has_all_that_is_known() {
+    let route = route();
+    let line = json(|| {
+        request(&Request {
+            request_id: "r-1",
+            client: "192.0.2.1:5000".parse().ok(),
+            method: "GET",
+            host: "chat.example.com",
+            path: "/a b",
+            user_agent: "curl/8 \"x\"",
+            route: Some(&route),
+            endpoint: "10.0.0.1:80".parse().ok(),
+            status: 502,
+            reason: Some("connection_refused"),
+            detail: Some("10.0.0.1:80: connection refused"),
+            request_bytes: 1,
+            response_bytes: 2,
+            duration: Duration::from_millis(1500),
+        });
+    });
+    for (field, value) in [
+        ("target", serde_json::json!("hawser::access")),
+        ("event", "request".into()),
+        ("request_id", "r-1".into()),
+        ("client", "192.0.2.1:5000".into()),
+        ("method", "GET".into()),
+        ("host", "chat.example.com".into()),
+        ("path", "/a b".into()),
+        ("user_agent", "curl/8 \"x\"".into()),
+        ("kind", "Ingress".into()),
+        ("namespace", "shop".into()),
+        ("route", "chat".into()),
+        ("rule", "chat.example.com/ws".into()),
+        ("endpoint", "10.0.0.1:80".into()),
+        ("status", 502.into()),
+        ("reason", "connection_refused".into()),
+        ("detail", "10.0.0.1:80: connection refused".into()),
+        ("request_bytes", 1.into()),
+        ("response_bytes", 2.into()),
+        ("duration_seconds", 1.5.into()),
+    ] {
+        assert_eq!(line[field], value, "{field} in {line}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_absent() {
+    let line = json(|| request(&Request::default()));
+    for field in ["client", "kind", "route", "endpoint", "reason", "detail"] {
+        assert!(line.get(field).is_none(), "{field} in {line}");
+    }
+}
+
+#[test]
+fn a_tunnel_has_a_line_at_both_ends() {
+    let route = route();
+    let open = json(|| tunnel_open(&tunnel(&route)));
+    assert_eq!(open["event"], "tunnel_open");
+    assert_eq!(open["endpoint"], "[::1]:80");
+    let end = End {
+        initiator: "backend",
+        cause: "backend_closed",
+        code: Some(4001),
+        bytes_from_client: 10,
+        bytes_from_backend: 20,
+        duration: Duration::from_secs(3),
+    };
+    let close = json(|| tunnel_close(&tunnel(&route), &end));
+    for field in ["tunnel", "request_id", "client", "host", "path", "route"] {
+        assert_eq!(open[field], close[field], "{field}");
+        assert!(open.get(field).is_some(), "{field}");
+    }
+    assert_eq!(close["event"], "tunnel_close");
+    assert_eq!(close["initiator"], "backend");
+    assert_eq!(close["cause"], "backend_closed");
+    assert_eq!(close["code"], 4001);
+    assert_eq!(close["bytes_from_client"], 10);
+    assert_eq!(close["bytes_from_backend"], 20);
+    assert_eq!(close["duration_seconds"], 3.0);
+}
+
+const EVIL: &str = "a\n\r\t\u{1b}[2J\u{7f}\u{9b}2J\u{2028}b\u{2029}\u{202e}\u{0}\" status=200 z";
+
+#[test]
+fn nothing_that_a_client_sends_breaks_a_line() {
+    for format in [Format::Json, Format::Text] {
+        let mut route = route();
+        route.rule = EVIL.into();
+        let text = written(format, || {
+            request(&Request {
+                request_id: EVIL,
+                method: EVIL,
+                host: EVIL,
+                path: EVIL,
+                user_agent: EVIL,
+                route: Some(&route),
+                reason: Some(EVIL),
+                detail: Some(EVIL),
+                ..Request::default()
+            });
+            let mut tunnel = tunnel(&route);
+            tunnel.request_id = EVIL;
+            tunnel.host = EVIL;
+            tunnel.path = EVIL;
+            tunnel_open(&tunnel);
+            let end = End {
+                initiator: EVIL,
+                cause: EVIL,
+                code: None,
+                bytes_from_client: 0,
+                bytes_from_backend: 0,
+                duration: Duration::ZERO,
+            };
+            tunnel_close(&tunnel, &end);
+        });
+        assert_eq!(text.lines().count(), 3, "{text}");
+        let bad = text.chars().find(|c| *c != '\n' && is_unsafe(*c));
+        assert_eq!(bad, None, "{text}");
+        // The quote that would end the field is escaped, so what follows it is no field of its own.
+        assert!(!text.contains("\u{0}\" status"), "{text}");
+        assert!(text.contains(r#"\" status=200 z""#), "{text}");
+    }
+}
+
+#[test]
+fn a_query_never_appears() {
+    for format in [Format::Json, Format::Text] {
+        let route = route();
+        let text = written(format, || {
+            request(&Request {
+                path: "/a?token=secret",
+                ..Request::default()
+            });
+            let mut tunnel = tunnel(&route);
+            tunnel.path = "/a?token=secret#secret";
+            tunnel_open(&tunnel);
+        });
+        assert!(!text.contains("secret"), "{text}");
+    }
+}
+
+#[test]
+fn fields_are_cut_to_their_limit() {
+    let short = "x".repeat(MAX_FIELD);
+    assert_eq!(clean(&short), short);
+    for long in [
+        "x".repeat(MAX_FIELD + 1),
+        "ü".repeat(MAX_FIELD),
+        "\u{2028}".repeat(MAX_FIELD),
+        format!("{}\n", "x".repeat(MAX_FIELD - 1)),
+    ] {
+        let clean = clean(&long);
+        assert!(clean.len() <= MAX_FIELD, "{}", clean.len());
+        assert!(clean.len() > MAX_FIELD - CUT.len() - 12);
+        assert!(clean.ends_with(CUT));
+    }
+}
+
+#[test]
+fn escapes_are_readable() {
+    assert_eq!(clean("a\u{1b}[2Jb"), r"a\u{1b}[2Jb");
+    assert!(matches!(clean("plain ü text"), Cow::Borrowed(_)));
+}
