@@ -1,0 +1,329 @@
+//! All live tunnels, the last ones that ended, and the end of all of them with the process.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+    },
+    task::{Wake, Waker},
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    Info, Route,
+    outcome::{Cause, Outcome, Verdict},
+};
+use crate::{
+    ir,
+    telemetry::{
+        access,
+        metrics::{Direction, OpenTunnel, RouteMetrics},
+    },
+    upstream::{Endpoint, TunnelGuard},
+};
+
+/// Tunnels that ended, kept for the admin API: enough to see what happened a moment ago, about 100 KiB.
+const MAX_CLOSED: usize = 256;
+
+/// All live tunnels. Their number is bounded by the limit of client connections.
+#[derive(Debug, Default)]
+pub struct Registry {
+    live: Mutex<HashMap<u64, Arc<Entry>>>,
+    closed: Mutex<VecDeque<Closed>>,
+    last_id: AtomicU64,
+    draining: AtomicBool,
+    /// The last tunnel has gone.
+    empty: Notify,
+}
+
+impl Registry {
+    /// Live tunnels as the admin API shows them, the oldest first.
+    pub fn list(&self) -> Vec<Snapshot> {
+        let mut entries: Vec<_> = self.live.lock().values().cloned().collect();
+        entries.sort_unstable_by_key(|entry| entry.id);
+        entries.iter().map(|entry| entry.snapshot()).collect()
+    }
+
+    /// The last tunnels that ended (at most 256), the newest first.
+    pub fn recently_closed(&self) -> Vec<Closed> {
+        self.closed.lock().iter().rev().cloned().collect()
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.live.lock().len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends all tunnels (Close 1012, unpaced) and returns when all have ended or `deadline` has passed. A tunnel
+    /// that opens from now on ends at once. One tunnel needs 6 s at most: 5 s for its goodbye, 1 s after FIN.
+    pub async fn drain(&self, deadline: Duration) {
+        self.draining.store(true, SeqCst);
+        // Outside of the lock: to wake is to run foreign code.
+        let entries: Vec<_> = self.live.lock().values().cloned().collect();
+        for entry in entries {
+            entry.poke();
+        }
+        let all_gone = async {
+            loop {
+                let gone = self.empty.notified();
+                if self.is_empty() {
+                    return;
+                }
+                gone.await;
+            }
+        };
+        // Late or not, there is nothing more to wait for; `len` tells the caller.
+        let _late = tokio::time::timeout(deadline, all_gone).await;
+    }
+}
+
+/// One live tunnel.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Snapshot {
+    /// Number of the tunnel in this process.
+    pub id: u64,
+    /// Route.
+    pub route: ir::RouteId,
+    /// Endpoint.
+    pub endpoint: SocketAddr,
+    /// Facts.
+    #[serde(flatten)]
+    pub info: Info,
+    /// Since the 101.
+    pub age: Duration,
+    /// Bytes from client to backend so far.
+    pub bytes_from_client: u64,
+    /// Bytes from backend to client so far.
+    pub bytes_from_backend: u64,
+}
+
+/// One tunnel that ended.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Closed {
+    /// Number of the tunnel in this process.
+    pub id: u64,
+    /// Route.
+    pub route: ir::RouteId,
+    /// Endpoint.
+    pub endpoint: SocketAddr,
+    /// Facts.
+    #[serde(flatten)]
+    pub info: Info,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What the registry knows of a live tunnel, and how it reaches its task.
+#[derive(Debug)]
+pub(super) struct Entry {
+    id: u64,
+    info: Info,
+    route: Arc<Route>,
+    endpoint: SocketAddr,
+    since: Instant,
+    from_client: AtomicU64,
+    from_backend: AtomicU64,
+    /// The task is to look whether it has to end.
+    poked: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Entry {
+    fn poke(&self) {
+        self.poked.store(true, SeqCst);
+        self.task.wake();
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            id: self.id,
+            route: self.route.rule.id.clone(),
+            endpoint: self.endpoint,
+            info: self.info.clone(),
+            age: self.since.elapsed(),
+            bytes_from_client: self.from_client.load(Relaxed),
+            bytes_from_backend: self.from_backend.load(Relaxed),
+        }
+    }
+
+    fn line(&self) -> access::Tunnel<'_> {
+        access::Tunnel {
+            id: self.id,
+            request_id: &self.info.request_id,
+            client: self.info.client,
+            host: &self.info.host,
+            path: &self.info.path,
+            route: &self.route.rule.id,
+            endpoint: self.endpoint,
+        }
+    }
+}
+
+impl Wake for Entry {
+    fn wake(self: Arc<Self>) {
+        self.poke();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.poke();
+    }
+}
+
+/// A tunnel's place in the registry. Ends with exactly one outcome, also when it is dropped.
+#[derive(Debug)]
+pub(super) struct Registration {
+    registry: Arc<Registry>,
+    entry: Arc<Entry>,
+    metrics: Arc<RouteMetrics>,
+    /// Gone with the tunnel.
+    counted: Option<(OpenTunnel, TunnelGuard)>,
+}
+
+impl Registration {
+    /// Registers a tunnel and writes its first access line.
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        info: Info,
+        route: Arc<Route>,
+        endpoint: &Arc<Endpoint>,
+        metrics: Arc<RouteMetrics>,
+    ) -> Self {
+        let entry = Arc::new(Entry {
+            id: registry.last_id.fetch_add(1, Relaxed) + 1,
+            info,
+            route,
+            endpoint: endpoint.address(),
+            since: Instant::now(),
+            from_client: AtomicU64::new(0),
+            from_backend: AtomicU64::new(0),
+            // So that the first poll looks: the drain may have begun before.
+            poked: AtomicBool::new(true),
+            task: AtomicWaker::new(),
+        });
+        registry.live.lock().insert(entry.id, Arc::clone(&entry));
+        access::tunnel_open(&entry.line());
+        Self {
+            registry,
+            entry,
+            counted: Some((metrics.open(), endpoint.tunnel())),
+            metrics,
+        }
+    }
+
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// Whether to look if the tunnel has to end. `task` is woken when it is time to ask again.
+    pub(super) fn poked(&self, task: &Waker) -> bool {
+        self.entry.task.register(task);
+        // A read first: it is false nearly always, and a read does not take the cache line from others.
+        self.entry.poked.load(SeqCst) && self.entry.poked.swap(false, SeqCst)
+    }
+
+    /// Whether all tunnels have to end.
+    pub(super) fn draining(&self) -> bool {
+        self.registry.draining.load(SeqCst)
+    }
+
+    /// Counts bytes from the client and from the backend.
+    pub(super) fn count(&self, (from_client, from_backend): (u64, u64)) {
+        let count = |total: &AtomicU64, direction, bytes| {
+            if bytes > 0 {
+                total.fetch_add(bytes, Relaxed);
+                self.metrics.bytes(direction, bytes);
+            }
+        };
+        count(
+            &self.entry.from_client,
+            Direction::ClientToBackend,
+            from_client,
+        );
+        count(
+            &self.entry.from_backend,
+            Direction::BackendToClient,
+            from_backend,
+        );
+    }
+
+    /// Ends it: metrics, access line, outcome; then it is no longer registered.
+    pub(super) fn finish(mut self, verdict: Verdict) -> Outcome {
+        self.record(verdict)
+    }
+
+    fn record(&mut self, verdict: Verdict) -> Outcome {
+        let entry = &self.entry;
+        let outcome = Outcome {
+            initiator: verdict.cause.initiator(),
+            cause: verdict.cause,
+            code: verdict.code,
+            bytes_from_client: entry.from_client.load(Relaxed),
+            bytes_from_backend: entry.from_backend.load(Relaxed),
+            duration: entry.since.elapsed(),
+        };
+        self.counted = None;
+        self.metrics
+            .close(outcome.cause.as_str(), outcome.code, outcome.duration);
+        access::tunnel_close(
+            &entry.line(),
+            &access::End {
+                initiator: outcome.initiator.as_str(),
+                cause: outcome.cause.as_str(),
+                code: outcome.code,
+                bytes_from_client: outcome.bytes_from_client,
+                bytes_from_backend: outcome.bytes_from_backend,
+                duration: outcome.duration,
+            },
+        );
+        self.registry.close(entry, &outcome);
+        outcome
+    }
+}
+
+impl Drop for Registration {
+    /// The task was aborted or panicked before the tunnel had ended: Hawser let go of it.
+    fn drop(&mut self) {
+        if self.counted.is_some() {
+            self.record(Verdict {
+                cause: Cause::Drain,
+                code: None,
+            });
+        }
+    }
+}
+
+impl Registry {
+    fn close(&self, entry: &Entry, outcome: &Outcome) {
+        let closed = Closed {
+            id: entry.id,
+            route: entry.route.rule.id.clone(),
+            endpoint: entry.endpoint,
+            info: entry.info.clone(),
+            outcome: outcome.clone(),
+        };
+        let mut ring = self.closed.lock();
+        if ring.len() >= MAX_CLOSED {
+            ring.pop_front();
+        }
+        ring.push_back(closed);
+        drop(ring);
+        let mut live = self.live.lock();
+        live.remove(&entry.id);
+        if live.is_empty() {
+            self.empty.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Backends and the way to them. A `Backend`'s identity outlives tables: its counts, pools and rotation survive
+//! every change.
+
+mod backend;
+mod connect;
+mod pool;
+mod registry;
+
+pub use backend::{Backend, Endpoint, TunnelGuard};
+pub use connect::{ConnectError, ConnectErrorKind, connect, keepalive};
+pub use pool::{Pool, PoolError};
+pub use registry::Registry;

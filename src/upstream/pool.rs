@@ -1,0 +1,274 @@
+//! The plain-HTTP client: HTTP/1.1 to an endpoint over connections that are kept and used again.
+//!
+//! Our own and not `hyper_util`'s, because connections belong to endpoints (not to authorities), each
+//! attempt to connect has the time limit of its route, and a caller must get the request back when no
+//! connection was made. hyper does the HTTP.
+
+mod idle;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{
+    Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    uri::PathAndQuery,
+};
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{Builder, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{ConnectError, Endpoint, connect};
+use idle::Idle;
+
+/// Interim responses before the final one that a backend may send. A server sends one or two (100, 103);
+/// a stream of them without end would hold the request for ever.
+const MAX_INFORMATIONAL: usize = 16;
+
+/// Largest response head: the same as for requests, twice what common servers send at most.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// Buffer of one connection: a head and as much of a body again.
+const MAX_BUFFER_BYTES: usize = 2 * MAX_HEAD_BYTES;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Observer = Box<dyn Fn(Duration, bool) + Send + Sync>;
+
+/// Connections to endpoints, kept between requests. Requests have bodies of type `B`.
+///
+/// Connections in use are bounded by whoever sends requests, idle ones by the pool. No redirect is followed and
+/// nothing is retried but a request of which not a byte was sent. Field lines of a response are at most 100.
+pub struct Pool<B> {
+    idle: Arc<Idle<B>>,
+    connected: Observer,
+}
+
+/// Why there is no response.
+#[derive(thiserror::Error)]
+pub enum PoolError<B> {
+    /// No connection: nothing was sent, another endpoint may be tried with the request.
+    #[error("{error}")]
+    Connect {
+        /// What happened.
+        #[source]
+        error: ConnectError,
+        /// The request, untouched.
+        request: Box<Request<B>>,
+    },
+    /// The body of the request failed. The client is to blame.
+    #[error("the body of the request failed")]
+    RequestBody(#[source] hyper::Error),
+    /// The backend closed the connection, or broke HTTP.
+    #[error("the backend did not answer: {0}")]
+    Exchange(#[source] hyper::Error),
+    /// More than 16 interim responses.
+    #[error("the backend sent more than {MAX_INFORMATIONAL} interim responses")]
+    Informational,
+    /// A 101 that nobody asked for.
+    #[error("the backend switched protocols without being asked")]
+    Upgrade,
+}
+
+impl<B> PoolError<B> {
+    /// The `error` parameter of Proxy-Status (RFC 9209 section 2.3). `None` when the client is to blame.
+    pub fn proxy_status(&self) -> Option<&'static str> {
+        match self {
+            Self::Connect { error, .. } => Some(error.kind.proxy_status()),
+            Self::RequestBody(_) => None,
+            Self::Exchange(error) if error.is_parse_too_large() => {
+                Some("http_response_header_section_size")
+            }
+            Self::Exchange(error) if error.is_parse() => Some("http_protocol_error"),
+            Self::Exchange(_) => Some("connection_terminated"),
+            Self::Informational => Some("http_protocol_error"),
+            Self::Upgrade => Some("http_upgrade_failed"),
+        }
+    }
+}
+
+impl<B> fmt::Debug for PoolError<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { error, .. } => f.debug_tuple("Connect").field(error).finish(),
+            Self::RequestBody(error) => f.debug_tuple("RequestBody").field(error).finish(),
+            Self::Exchange(error) => f.debug_tuple("Exchange").field(error).finish(),
+            Self::Informational => f.write_str("Informational"),
+            Self::Upgrade => f.write_str("Upgrade"),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Pool<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("idle", &self.idle)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B> Pool<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    /// An empty pool. `connected` is told of every attempt to connect: how long it took and whether it worked.
+    pub fn new(connected: impl Fn(Duration, bool) + Send + Sync + 'static) -> Self {
+        Self {
+            idle: Arc::default(),
+            connected: Box::new(connected),
+        }
+    }
+
+    /// Sends a request to an endpoint, over a connection that is idle or else over a new one.
+    ///
+    /// The target is sent in origin-form as HTTP/1.1; `Host` is up to the caller. `connect_timeout` limits one
+    /// attempt to connect; the time until the response is up to the caller, who drops the future: that
+    /// closes the connection. When a kept connection turns out to be closed before a byte of the
+    /// request was sent, the request is sent again, once, over a new connection.
+    ///
+    /// # Errors
+    /// See [`PoolError`]; only [`PoolError::Connect`] leaves the request as it was.
+    pub async fn request(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        mut request: Request<B>,
+        connect_timeout: Option<Duration>,
+    ) -> Result<Response<Incoming>, PoolError<B>> {
+        *request.version_mut() = Version::HTTP_11;
+        origin_form(request.uri_mut());
+        let interim = Arc::new(Interim::default());
+        let counter = Arc::clone(&interim);
+        hyper::ext::on_informational(&mut request, move |_| counter.count());
+
+        if let Some(sender) = self.idle.take(endpoint) {
+            match self.send(endpoint, sender, request, &interim).await {
+                Ok(response) => return Ok(response),
+                Err(SendError::Final(error)) => return Err(error),
+                Err(SendError::Unsent(unsent, _)) => request = *unsent,
+            }
+        }
+        let sender = match self.connect(endpoint, connect_timeout).await {
+            Ok(sender) => sender,
+            Err(error) => {
+                let request = Box::new(request);
+                return Err(PoolError::Connect { error, request });
+            }
+        };
+        self.send(endpoint, sender, request, &interim)
+            .await
+            .map_err(|error| match error {
+                SendError::Final(error) => error,
+                SendError::Unsent(_, error) => PoolError::Exchange(error),
+            })
+    }
+
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        timeout: Option<Duration>,
+    ) -> Result<SendRequest<B>, ConnectError> {
+        let start = Instant::now();
+        let result = connect(endpoint, timeout).await;
+        (self.connected)(start.elapsed(), result.is_ok());
+        let handshake = Builder::new()
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(MAX_BUFFER_BYTES)
+            .handshake(TokioIo::new(result?))
+            .await;
+        let (sender, connection) = handshake.map_err(|error| ConnectError {
+            endpoint: endpoint.address(),
+            kind: super::ConnectErrorKind::Unavailable,
+            source: Some(std::io::Error::other(error)),
+        })?;
+        // It ends with the sender, which a request or the bounded idle list owns. Errors reach the request.
+        drop(tokio::spawn(connection));
+        Ok(sender)
+    }
+
+    async fn send(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        mut sender: SendRequest<B>,
+        request: Request<B>,
+        interim: &Interim,
+    ) -> Result<Response<Incoming>, SendError<B>> {
+        let response = tokio::select! {
+            response = sender.try_send_request(request) => response,
+            () = interim.too_many.notified() => {
+                return Err(SendError::Final(PoolError::Informational));
+            }
+        };
+        let response = response.map_err(|mut error| {
+            // hyper gives the request back only if its connection never took it out of the queue.
+            let unsent = error.take_message();
+            let error = error.into_error();
+            if let Some(request) = unsent {
+                SendError::Unsent(Box::new(request), error)
+            } else if error.is_user() {
+                SendError::Final(PoolError::RequestBody(error))
+            } else {
+                SendError::Final(PoolError::Exchange(error))
+            }
+        })?;
+        if interim.exceeded() {
+            return Err(SendError::Final(PoolError::Informational));
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(SendError::Final(PoolError::Upgrade));
+        }
+        // RFC 9112 section 6.3: with both framings the sender may mean another end than we read.
+        let headers = response.headers();
+        if !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)) {
+            self.idle.put_when_ready(endpoint, sender);
+        }
+        Ok(response)
+    }
+}
+
+enum SendError<B> {
+    /// Not a byte was sent.
+    Unsent(Box<Request<B>>, hyper::Error),
+    Final(PoolError<B>),
+}
+
+/// Interim responses to one request.
+#[derive(Default)]
+struct Interim {
+    count: AtomicUsize,
+    too_many: Notify,
+}
+
+impl Interim {
+    fn count(&self) {
+        if self.count.fetch_add(1, Relaxed) >= MAX_INFORMATIONAL {
+            self.too_many.notify_one();
+        }
+    }
+
+    /// Also true when the final response came in the same read as the one too many.
+    fn exceeded(&self) -> bool {
+        self.count.load(Relaxed) > MAX_INFORMATIONAL
+    }
+}
+
+/// Only path and query of a target (RFC 9112 section 3.2.1).
+fn origin_form(uri: &mut Uri) {
+    if uri.authority().is_none() {
+        return;
+    }
+    let target = uri.path_and_query().cloned();
+    *uri = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
+}
