@@ -1,0 +1,99 @@
+//! The proxy: from a client's socket to a backend's.
+//!
+//! ```text
+//! listener ─ slots ─► connection ─ gate ─ hyper ─► service ─► upgrade ─► tunnel
+//!                                                     │  └──► forward ─► upstream::pool
+//!                                                     └─ error ─► reply
+//! ```
+//! [`service`] tells the story of one request from top to bottom; start reading there.
+
+mod body;
+mod connection;
+mod error;
+mod failover;
+mod forward;
+pub mod gate;
+mod headers;
+mod listener;
+mod record;
+mod reply;
+mod rewrite;
+mod route;
+mod service;
+mod slots;
+mod target;
+mod upgrade;
+pub mod validate;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{telemetry::metrics::Metrics, tunnel, upstream};
+
+pub use listener::Listener;
+
+/// Interim (1xx) responses that a backend may send before the real one. Nobody needs more than a few;
+/// they are consumed, because hyper cannot pass them on.
+const MAX_INTERIM_RESPONSES: usize = 16;
+
+/// Endpoints that one request tries before it gives up: the first and at most two more.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Limits of the process and of each connection.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Client connections at the same time, tunnels included. Those beyond get 503.
+    pub max_connections: usize,
+    /// From the beginning of a drain: how long requests may take to finish.
+    pub drain_window: Duration,
+    /// Limits of a request head.
+    pub gate: gate::Limits,
+}
+
+/// Where nobody says otherwise: what fits into 4 GiB of memory at 64 KiB each, the most that a connection in
+/// the middle of a request may hold.
+const MAX_CONNECTIONS: usize = 65_536;
+
+/// Where nobody says otherwise: Kubernetes kills a pod 30 s after it asked it to end.
+const DRAIN_WINDOW: Duration = Duration::from_secs(20);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: MAX_CONNECTIONS,
+            drain_window: DRAIN_WINDOW,
+            gate: gate::Limits::default(),
+        }
+    }
+}
+
+/// What all listeners share.
+pub struct Proxy {
+    live: Arc<route::Live>,
+    tunnels: Arc<tunnel::Registry>,
+    metrics: Arc<Metrics>,
+    limits: Limits,
+    slots: slots::Slots,
+    pool: upstream::Pool<body::RequestBody>,
+}
+
+impl Proxy {
+    /// A proxy that serves `live` and enters its tunnels into `tunnels`.
+    pub fn new(
+        live: Arc<route::Live>,
+        tunnels: Arc<tunnel::Registry>,
+        metrics: Arc<Metrics>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            slots: slots::Slots::new(limits.max_connections, metrics.clone()),
+            pool: upstream::Pool::new({
+                let metrics = metrics.clone();
+                move |took, ok| metrics.backend_connect(took, ok)
+            }),
+            live,
+            tunnels,
+            metrics,
+            limits,
+        }
+    }
+}

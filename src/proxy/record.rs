@@ -1,0 +1,199 @@
+//! What is written down about one request: its access line and its metrics, exactly once, however it ends.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, header::USER_AGENT, request};
+use tokio::time::Instant;
+
+use crate::{
+    telemetry::{
+        access,
+        metrics::{Metrics, RouteMetrics},
+    },
+    tunnel,
+};
+
+use super::{body::Progress, gate::InFlight, route::Route, target::Target};
+
+/// Status in log and metric of a request whose client left before a response head. Never sent.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The notes of one request. Dropping them writes the line; [`Record::into_tunnel`] does not.
+pub(super) struct Record {
+    metrics: Arc<Metrics>,
+    started: Instant,
+    request_id: HeaderValue,
+    client: SocketAddr,
+    /// `None` when the head was refused.
+    method: Option<Method>,
+    target: Option<Arc<Target>>,
+    user_agent: Option<HeaderValue>,
+    route: Option<(Arc<Route>, Arc<RouteMetrics>)>,
+    endpoint: Option<SocketAddr>,
+    status: u16,
+    refusal: Option<(&'static str, String)>,
+    /// A handshake attempt that is not decided yet.
+    attempt: bool,
+    request: Arc<Progress>,
+    response_bytes: u64,
+    done: bool,
+    /// While this lives the gate does not take the connection for idle.
+    _in_flight: InFlight,
+}
+
+impl Record {
+    /// Starts at the head of the request.
+    pub(super) fn new(metrics: Arc<Metrics>, client: SocketAddr, in_flight: InFlight) -> Self {
+        Self {
+            metrics,
+            started: Instant::now(),
+            request_id: request_id(),
+            client,
+            method: None,
+            target: None,
+            user_agent: None,
+            route: None,
+            endpoint: None,
+            status: CLIENT_CLOSED_REQUEST,
+            refusal: None,
+            attempt: false,
+            request: Arc::default(),
+            response_bytes: 0,
+            done: false,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// `X-Request-Id` towards the backend.
+    pub(super) fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    /// Progress of the request body.
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.request
+    }
+
+    /// The head, once the gate let it pass.
+    pub(super) fn head(&mut self, head: &request::Parts) {
+        self.method = Some(head.method.clone());
+        self.user_agent = head.headers.get(USER_AGENT).cloned();
+    }
+
+    /// Host and path as routed.
+    pub(super) fn target(&mut self, target: Arc<Target>) {
+        self.target = Some(target);
+    }
+
+    /// The route, and whether it takes this request as a handshake attempt.
+    pub(super) fn route(&mut self, route: &Arc<Route>, attempt: bool) {
+        let metrics = self.metrics.route(&route.rule.id);
+        self.route = Some((route.clone(), metrics));
+        self.attempt = attempt;
+    }
+
+    /// The endpoint that the request goes to.
+    pub(super) fn endpoint(&mut self, endpoint: SocketAddr) {
+        self.endpoint = Some(endpoint);
+    }
+
+    /// A backend's answer is being relayed.
+    pub(super) fn relayed(&mut self, status: u16) {
+        self.status = status;
+        self.refuse_attempt("backend_refused");
+    }
+
+    /// Hawser answers itself. `detail` is for the log.
+    pub(super) fn answered(&mut self, status: u16, word: &'static str, detail: String) {
+        self.status = status;
+        self.refuse_attempt(word);
+        self.refusal = Some((word, detail));
+    }
+
+    /// More of the response body went to the client.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.response_bytes = self.response_bytes.saturating_add(bytes as u64);
+    }
+
+    /// The response broke off after its head: whose fault it was.
+    pub(super) fn broke_off(&mut self, word: &'static str, detail: String) {
+        self.refusal.get_or_insert((word, detail));
+    }
+
+    /// The handshake was accepted. From here on the tunnel does the writing. `None` without a route,
+    /// which no tunnel has.
+    pub(super) fn into_tunnel(
+        mut self,
+        subprotocol: Option<String>,
+    ) -> Option<(tunnel::Info, Arc<RouteMetrics>)> {
+        let (_, metrics) = self.route.take()?;
+        let target = self.target.take()?;
+        self.done = true;
+        self.attempt = false;
+        metrics.handshake(true, "");
+        let info = tunnel::Info {
+            request_id: self.request_id.to_str().unwrap_or_default().to_owned(),
+            client: self.client,
+            host: target.host.clone(),
+            path: target.path.clone(),
+            subprotocol,
+        };
+        Some((info, metrics))
+    }
+
+    fn refuse_attempt(&mut self, word: &'static str) {
+        if std::mem::take(&mut self.attempt)
+            && let Some((_, metrics)) = &self.route
+        {
+            metrics.handshake(false, word);
+        }
+    }
+
+    fn write(&mut self, duration: Duration) {
+        if self.status == CLIENT_CLOSED_REQUEST {
+            self.refuse_attempt("client_lost");
+            self.refusal.get_or_insert((
+                "client_lost",
+                "the client left before the response".to_owned(),
+            ));
+        }
+        match &self.route {
+            Some((_, metrics)) => metrics.http(self.status, duration),
+            None => self.metrics.unrouted().http(self.status, duration),
+        }
+        access::request(&access::Request {
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            client: Some(self.client),
+            method: self.method.as_ref().map_or("", Method::as_str),
+            host: self.target.as_ref().map_or("", |target| &target.host),
+            path: self.target.as_ref().map_or("", |target| &target.path),
+            user_agent: self
+                .user_agent
+                .as_ref()
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default(),
+            route: self.route.as_ref().map(|(route, _)| &route.rule.id),
+            endpoint: self.endpoint,
+            status: self.status,
+            reason: self.refusal.as_ref().map(|(word, _)| *word),
+            detail: self.refusal.as_ref().map(|(_, detail)| detail.as_str()),
+            request_bytes: self.request.bytes(),
+            response_bytes: self.response_bytes,
+            duration,
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.done {
+            self.write(self.started.elapsed());
+        }
+    }
+}
+
+/// 128 random bits in hex. Only for finding a request again: nobody may rely on it being secret.
+fn request_id() -> HeaderValue {
+    HeaderValue::from_str(&format!("{:032x}", fastrand::u128(..)))
+        .unwrap_or(HeaderValue::from_static("none"))
+}

@@ -1,0 +1,117 @@
+//! From a request to its route: one look at the live table.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, header::UPGRADE, uri::PathAndQuery};
+
+use crate::{ir, table, upstream};
+
+use super::{
+    error::{Error, Refused, Unserved},
+    rewrite,
+    target::Target,
+};
+
+/// A route of the live table.
+pub(super) type Route = table::Route<Arc<upstream::Backend>>;
+/// The live table.
+pub(super) type Live = table::Handle<Arc<upstream::Backend>>;
+
+/// What was decided about a request.
+pub(super) struct Choice {
+    /// The route.
+    pub(super) route: Arc<Route>,
+    /// Path and query towards the backend.
+    pub(super) target: PathAndQuery,
+    /// Whether the route takes it as an attempt at a handshake.
+    pub(super) attempt: bool,
+}
+
+impl Choice {
+    /// How the route treats its requests.
+    pub(super) fn policy(&self) -> &ir::Policy {
+        &self.route.rule.policy
+    }
+
+    /// The backend whose turn it is.
+    pub(super) fn backend(&self) -> Result<&Arc<upstream::Backend>, Unserved> {
+        match self.route.pick() {
+            Some(table::Destination::Backend(backend)) => Ok(backend),
+            Some(table::Destination::Missing(what)) => Err(Unserved::Missing(what.to_owned())),
+            None => Err(Unserved::NoWeight),
+        }
+    }
+}
+
+/// Finds the route. Where it says `Ignore`, an attempt at a handshake loses its `Upgrade` and is routed
+/// once more as the plain request that it now is: where a `WebSocketRoute` and an Ingress share a path,
+/// that is how the Ingress gets it.
+pub(super) fn choose(
+    live: &Live,
+    target: &Target,
+    headers: &mut HeaderMap,
+    attempt: bool,
+) -> Result<Choice, Error> {
+    let table = live.load();
+    let mut look = Look {
+        target,
+        headers,
+        attempt,
+    };
+    let mut hit = table.find(&look).ok_or(Refused::NotFound)?;
+    if look.attempt && hit.route.rule.policy.upgrade.mode.value == ir::UpgradeMode::Ignore {
+        look.headers.remove(UPGRADE);
+        look.attempt = false;
+        hit = table.find(&look).ok_or(Refused::NotFound)?;
+    }
+    let prefix = hit.route.rule.policy.rewrite.prefix.as_deref();
+    Ok(Choice {
+        target: rewrite::target(&target.path, target.query.as_deref(), hit.path, prefix).ok_or(
+            Unserved::Internal("the target towards the backend is invalid"),
+        )?,
+        route: hit.route.clone(),
+        attempt: look.attempt,
+    })
+}
+
+/// A request as the table sees it.
+struct Look<'a> {
+    target: &'a Target,
+    headers: &'a mut HeaderMap,
+    attempt: bool,
+}
+
+impl table::Request for Look<'_> {
+    fn host(&self) -> &str {
+        &self.target.host
+    }
+
+    fn path(&self) -> &str {
+        &self.target.path
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.target.query.as_deref()
+    }
+
+    fn has_header(&self, name: &str, value: &str) -> bool {
+        let mut lines = self.headers.get_all(name).iter();
+        match (lines.next(), lines.next()) {
+            (None, _) => false,
+            (Some(only), None) => only.as_bytes() == value.as_bytes(),
+            (Some(_), Some(_)) => {
+                let lines: Vec<&[u8]> = self
+                    .headers
+                    .get_all(name)
+                    .iter()
+                    .map(http::HeaderValue::as_bytes)
+                    .collect();
+                lines.contains(&value.as_bytes()) || lines.join(&b", "[..]) == value.as_bytes()
+            }
+        }
+    }
+
+    fn is_handshake_attempt(&self) -> bool {
+        self.attempt
+    }
+}
