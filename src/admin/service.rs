@@ -1,0 +1,126 @@
+//! Which path gives what.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode, Uri, header};
+use hyper::body::Incoming;
+
+use super::{
+    State, Surface,
+    answer::{self, Body},
+    host,
+    query::{self, Connections},
+    view,
+};
+use crate::telemetry::metrics::CONTENT_TYPE;
+
+const STATUS_PATHS: &[(&str, &str)] = &[
+    ("/livez", "200 while the process works"),
+    (
+        "/readyz",
+        "200 once the first routing table is live and while not draining",
+    ),
+    ("/metrics", "OpenMetrics text"),
+];
+
+const ADMIN_PATHS: &[(&str, &str)] = &[
+    (
+        "/api/v1/routes",
+        "what is routed where, with the policy and the verdicts (?host=, ?route=namespace/name)",
+    ),
+    ("/api/v1/backends", "Services with their endpoints"),
+    (
+        "/api/v1/connections",
+        "open tunnels (?route=namespace/name); &closed=recent for the last ended ones",
+    ),
+];
+
+/// Answers one request.
+pub(super) fn answer(
+    request: &Request<Incoming>,
+    surface: Surface,
+    state: &Arc<State>,
+) -> Response<Body> {
+    if surface == Surface::Admin && !host::is_allowed(request) {
+        return answer::text(
+            StatusCode::MISDIRECTED_REQUEST,
+            "The admin address answers to IP addresses and localhost only, so that no web page can reach it under a name of its own.\n\
+             Ask for http://127.0.0.1 with its port, or with an SSH or kubectl port-forward for http://localhost.\n",
+        );
+    }
+    let path = request.uri().path();
+    let known = path == "/" || paths(surface).any(|(known, _)| *known == path);
+    if !known {
+        let text = format!("Nothing is at this path. There is:\n{}", list(surface));
+        return answer::text(StatusCode::NOT_FOUND, text);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let text = "This address only answers GET and HEAD.\n";
+        let mut answer = answer::text(StatusCode::METHOD_NOT_ALLOWED, text);
+        let allow = header::HeaderValue::from_static("GET, HEAD");
+        answer.headers_mut().insert(header::ALLOW, allow);
+        return answer;
+    }
+    match path {
+        "/livez" => answer::text(StatusCode::OK, "ok\n"),
+        "/readyz" => ready(state),
+        "/metrics" => {
+            let metrics = Arc::clone(&state.metrics);
+            answer::whole(CONTENT_TYPE, move || metrics.encode())
+        }
+        "/" => answer::text(StatusCode::OK, list(surface)),
+        _ => view(path, request.uri(), state),
+    }
+}
+
+fn ready(state: &State) -> Response<Body> {
+    if (state.draining)() {
+        answer::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining: the process is about to end\n",
+        )
+    } else if state.live.load().generation() == 0 {
+        answer::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "starting: the first routing table is not live yet\n",
+        )
+    } else {
+        answer::text(StatusCode::OK, "ok\n")
+    }
+}
+
+fn view(path: &str, uri: &Uri, state: &Arc<State>) -> Response<Body> {
+    let state = Arc::clone(state);
+    match path {
+        "/api/v1/backends" => answer::json(move |out| view::backends(&state, out)),
+        "/api/v1/connections" => match query::connections(uri) {
+            Ok(Connections { route, closed }) => {
+                answer::json(move |out| view::connections(&state, route.as_ref(), closed, out))
+            }
+            Err(error) => answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+        },
+        _ => match query::routes(uri) {
+            Ok(filter) => answer::json(move |out| view::routes(&state, &filter, out)),
+            Err(error) => answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+        },
+    }
+}
+
+fn paths(surface: Surface) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let more: &[_] = match surface {
+        Surface::Admin => ADMIN_PATHS,
+        Surface::Status => &[],
+    };
+    STATUS_PATHS.iter().chain(more)
+}
+
+fn list(surface: Surface) -> String {
+    let mut text = String::new();
+    for (path, what) in paths(surface) {
+        text.push_str(path);
+        text.push_str("  ");
+        text.push_str(what);
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,246 @@
+//! Wires everything: build order, spawn order, shutdown order. The only module that knows both worlds.
+
+mod bind;
+mod limits;
+
+pub use bind::StartError;
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    admin,
+    proxy::{self, Proxy},
+    source::{
+        directory,
+        rebuild::{Live, Rebuild, Verdicts},
+    },
+    table,
+    telemetry::metrics::{BackendState, Metrics},
+    translate, tunnel, upstream,
+};
+
+/// What `hawser run` was asked to do.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Traffic addresses, HTTP.
+    pub http: Vec<SocketAddr>,
+    /// Admin address.
+    pub admin: Option<SocketAddr>,
+    /// Status address.
+    pub status: Option<SocketAddr>,
+    /// Directory of manifests.
+    pub manifests: PathBuf,
+    /// What belongs to this controller.
+    pub translate: translate::Options,
+    /// Client connections at a time; `None` = from the limit of file descriptors.
+    pub max_connections: Option<usize>,
+    /// From the signal to the exit: requests in flight and tunnels get this long to end.
+    pub drain_window: Duration,
+}
+
+/// A running Hawser.
+pub struct App {
+    /// The live table.
+    pub live: Arc<Live>,
+    /// Traffic addresses as bound.
+    pub http: Vec<SocketAddr>,
+    /// Admin address as bound.
+    pub admin: Option<SocketAddr>,
+    /// Status address as bound.
+    pub status: Option<SocketAddr>,
+    tunnels: Arc<tunnel::Registry>,
+    draining: Arc<AtomicBool>,
+    accepting: CancellationToken,
+    background: CancellationToken,
+    listeners: TaskTracker,
+    helpers: TaskTracker,
+    drain_window: Duration,
+}
+
+/// Binds every address, then spawns everything. Traffic is accepted once the first table is live;
+/// until then connections wait in the listen queue.
+pub async fn start(settings: Settings) -> Result<App, StartError> {
+    let bound = bind::bind(&settings).await?;
+    let metrics = Metrics::new();
+    let backends = Arc::new(upstream::Registry::default());
+    let tunnels = Arc::new(tunnel::Registry::default());
+    let live = Arc::new(table::Handle::new());
+    let verdicts = Arc::new(Verdicts::default());
+    let draining = Arc::new(AtomicBool::new(false));
+    let accepting = CancellationToken::new();
+    let background = CancellationToken::new();
+    let listeners = TaskTracker::new();
+    let helpers = TaskTracker::new();
+
+    metrics.set_backends(Box::new({
+        let backends = Arc::clone(&backends);
+        move || backends.list().iter().map(backend_state).collect()
+    }));
+
+    let app = App {
+        live: Arc::clone(&live),
+        http: bound.http.iter().map(proxy::Listener::local_addr).collect(),
+        admin: local_addr(bound.admin.as_ref()),
+        status: local_addr(bound.status.as_ref()),
+        tunnels: Arc::clone(&tunnels),
+        draining: Arc::clone(&draining),
+        accepting: accepting.clone(),
+        background: background.clone(),
+        listeners: listeners.clone(),
+        helpers: helpers.clone(),
+        drain_window: settings.drain_window,
+    };
+
+    let rebuild = Rebuild {
+        live: Arc::clone(&live),
+        backends: Arc::clone(&backends),
+        metrics: Arc::clone(&metrics),
+        options: settings.translate.clone(),
+        verdicts: Arc::clone(&verdicts),
+    };
+    helpers.spawn({
+        let (dir, stop) = (settings.manifests.clone(), background.clone());
+        async move { directory::watch(&dir, rebuild, stop).await }
+    });
+
+    let state = admin::State {
+        live: Arc::clone(&live),
+        backends: Arc::clone(&backends),
+        tunnels: Arc::clone(&tunnels),
+        metrics: Arc::clone(&metrics),
+        verdicts: Arc::new(move || {
+            let verdicts = Arc::clone(&verdicts.verdicts.read());
+            serde_json::to_value(&*verdicts).unwrap_or_default()
+        }),
+        draining: Arc::new(move || draining.load(Ordering::Relaxed)),
+    };
+    if let Some(listener) = bound.admin {
+        let served = admin::serve(
+            listener,
+            admin::Surface::Admin,
+            state.clone(),
+            background.clone(),
+        );
+        helpers.spawn(served);
+    }
+    if let Some(listener) = bound.status {
+        helpers.spawn(admin::serve(
+            listener,
+            admin::Surface::Status,
+            state,
+            background,
+        ));
+    }
+
+    let max_connections = settings
+        .max_connections
+        .unwrap_or_else(limits::max_connections);
+    let limits = proxy::Limits {
+        max_connections,
+        drain_window: settings.drain_window,
+        ..proxy::Limits::default()
+    };
+    let proxy = Arc::new(Proxy::new(Arc::clone(&live), tunnels, metrics, limits));
+    for listener in bound.http {
+        let (live, proxy, stop) = (Arc::clone(&live), Arc::clone(&proxy), accepting.clone());
+        listeners.spawn(async move {
+            tokio::select! {
+                () = live.wait_for(1) => listener.serve(proxy, stop).await,
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    app.tell(max_connections);
+    Ok(app)
+}
+
+impl App {
+    /// Says in the log where it listens.
+    fn tell(&self, max_connections: usize) {
+        for address in &self.http {
+            info!(%address, max_connections, "listening for HTTP");
+        }
+        if let Some(address) = self.admin {
+            info!(%address, "listening for admin requests");
+            if !address.ip().is_loopback() {
+                warn!(
+                    %address,
+                    "the admin address is not on loopback: whoever reaches it sees clients, routes and endpoints"
+                );
+            }
+        }
+        if let Some(address) = self.status {
+            info!(%address, "listening for status requests");
+        }
+    }
+
+    /// Runs until `stop`, then ends in this order: not ready, no new connection, requests finish and
+    /// tunnels get their Close side by side, background tasks last. Bounded by the drain window.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.cancelled().await;
+        let tunnels = self.tunnels.len();
+        info!(tunnels, window = ?self.drain_window, "draining");
+        self.draining.store(true, Ordering::Relaxed);
+        self.accepting.cancel();
+        self.listeners.close();
+        tokio::join!(self.listeners.wait(), self.tunnels.drain(self.drain_window));
+        self.background.cancel();
+        self.helpers.close();
+        if tokio::time::timeout(BACKGROUND_DEADLINE, self.helpers.wait())
+            .await
+            .is_err()
+        {
+            warn!("background tasks did not end in time");
+        }
+        info!("ended");
+    }
+}
+
+/// Cancels `stop` at the first SIGTERM or SIGINT. Further ones change nothing.
+pub fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// The admin server and the source only have to notice the token; a second is long.
+const BACKGROUND_DEADLINE: Duration = Duration::from_secs(1);
+
+fn local_addr(listener: Option<&TcpListener>) -> Option<SocketAddr> {
+    listener.and_then(|listener| listener.local_addr().ok())
+}
+
+fn backend_state(backend: &Arc<upstream::Backend>) -> BackendState {
+    BackendState {
+        id: backend.id().clone(),
+        endpoints: backend
+            .endpoints()
+            .iter()
+            .map(|endpoint| endpoint.state())
+            .collect(),
+    }
+}

@@ -1,0 +1,108 @@
+//! Everything that can refuse a start, done first: a Hawser that serves half of what it was told to serve is
+//! worse than none.
+
+use std::{io, net::SocketAddr};
+
+use tokio::net::TcpListener;
+
+use super::Settings;
+use crate::proxy;
+
+/// Why the process could not start. Nothing serves when this is returned.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory of manifests.
+    #[error("--manifests {path}: {reason}")]
+    Manifests {
+        /// As given.
+        path: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// An address.
+    #[error("{flag} {address}: {}", bind_hint(.source))]
+    Bind {
+        /// The flag that named it.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn bind_hint(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the port is in use by another process; choose another port".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "no interface of this machine has it".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// The sockets of a process.
+pub(super) struct Bound {
+    pub(super) http: Vec<proxy::Listener>,
+    pub(super) admin: Option<TcpListener>,
+    pub(super) status: Option<TcpListener>,
+}
+
+/// Looks at the directory, then binds every address.
+pub(super) async fn bind(settings: &Settings) -> Result<Bound, StartError> {
+    check_manifests(settings)?;
+    let traffic = |&address: &SocketAddr| {
+        proxy::Listener::bind(address).map_err(|source| StartError::Bind {
+            flag: "--http",
+            address,
+            source,
+        })
+    };
+    Ok(Bound {
+        http: settings
+            .http
+            .iter()
+            .map(traffic)
+            .collect::<Result<_, _>>()?,
+        admin: bind_one("--admin", settings.admin).await?,
+        status: bind_one("--status", settings.status).await?,
+    })
+}
+
+fn check_manifests(settings: &Settings) -> Result<(), StartError> {
+    let reason = match std::fs::read_dir(&settings.manifests) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            "no such directory; create it or name another".to_owned()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            "not a directory; name the directory that holds the files".to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    Err(StartError::Manifests {
+        path: settings.manifests.display().to_string(),
+        reason,
+    })
+}
+
+async fn bind_one(
+    flag: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(source) => Err(StartError::Bind {
+            flag,
+            address,
+            source,
+        }),
+    }
+}

@@ -1,0 +1,229 @@
+//! `hawser run`: flags and environment to [`Settings`], signals to an orderly end.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Args;
+use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::{
+    api,
+    app::{self, Settings},
+    telemetry::log,
+    translate,
+};
+
+/// Flags of `hawser run`. Each is also an environment variable.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct RunArgs {
+    /// Serve the manifests of this directory instead of a cluster
+    ///
+    /// All *.yaml, *.yml and *.json files below it, watched for changes.
+    #[arg(long, value_name = "DIR", env = "HAWSER_MANIFESTS")]
+    manifests: Option<PathBuf>,
+
+    /// Address for HTTP traffic (repeatable)
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "HAWSER_HTTP",
+        value_delimiter = ',',
+        default_value = "0.0.0.0:8080"
+    )]
+    http: Vec<SocketAddr>,
+
+    /// Address for HTTPS traffic (not built yet: binds nothing) [default: 0.0.0.0:8443]
+    #[arg(long, value_name = "ADDR", env = "HAWSER_HTTPS")]
+    https: Option<SocketAddr>,
+
+    /// Address for probes, metrics and the JSON views; keep it on loopback
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "HAWSER_ADMIN",
+        default_value = "127.0.0.1:9100"
+    )]
+    admin: SocketAddr,
+
+    /// Address for /livez, /readyz and /metrics only
+    ///
+    /// Default: 0.0.0.0:9101 with a cluster, off with --manifests.
+    #[arg(long, value_name = "ADDR", env = "HAWSER_STATUS")]
+    status: Option<SocketAddr>,
+
+    /// Class that the annotation kubernetes.io/ingress.class must name, and that ingressClassName
+    /// must name where there is no IngressClass object
+    #[arg(long, value_name = "NAME", env = "HAWSER_INGRESS_CLASS", default_value = "hawser", value_parser = parse_name)]
+    ingress_class: String,
+
+    /// An IngressClass is ours when its spec.controller is this
+    #[arg(long, value_name = "NAME", env = "HAWSER_CONTROLLER_NAME", default_value = "hawser.dev/ingress-controller", value_parser = parse_controller)]
+    controller_name: String,
+
+    /// Serve Ingress objects that name no class, too
+    #[arg(long, env = "HAWSER_WATCH_INGRESS_WITHOUT_CLASS", value_parser = clap::builder::BoolishValueParser::new())]
+    watch_ingress_without_class: bool,
+
+    /// Service whose addresses go into the status of Ingress objects (not built yet)
+    #[arg(long, value_name = "NS/NAME", env = "HAWSER_PUBLISH_SERVICE", value_parser = parse_reference, conflicts_with = "publish_address")]
+    publish_service: Option<String>,
+
+    /// Address that goes into the status of Ingress objects (not built yet)
+    #[arg(long, value_name = "ADDRESS", env = "HAWSER_PUBLISH_ADDRESS", value_parser = parse_name)]
+    publish_address: Option<String>,
+
+    /// Peers whose X-Forwarded-* are believed (not built yet: nobody's are)
+    #[arg(
+        long,
+        value_name = "CIDR,...",
+        env = "HAWSER_TRUSTED_PROXIES",
+        value_delimiter = ','
+    )]
+    trusted_proxies: Vec<IpNet>,
+
+    /// Peers that send a PROXY header (not built yet: off)
+    #[arg(
+        long,
+        value_name = "CIDR,...",
+        env = "HAWSER_PROXY_PROTOCOL",
+        value_delimiter = ','
+    )]
+    proxy_protocol: Vec<IpNet>,
+
+    /// From the signal to the first Close, while load balancers notice (not built yet: 0s) [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "HAWSER_DRAIN_DELAY", value_parser = parse_duration)]
+    drain_delay: Option<Duration>,
+
+    /// From the signal to the exit at the latest: requests finish and tunnels get their Close
+    #[arg(long, value_name = "DURATION", env = "HAWSER_DRAIN_WINDOW", default_value = "60s", value_parser = parse_duration)]
+    drain_window: Duration,
+
+    /// Client connections at a time [default: from the limit of file descriptors]
+    #[arg(long, value_name = "N", env = "HAWSER_MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_connections: Option<u32>,
+
+    /// TLS certificate for hosts without one (not built yet)
+    #[arg(long, value_name = "NS/NAME", env = "HAWSER_DEFAULT_CERTIFICATE", value_parser = parse_reference)]
+    default_certificate: Option<String>,
+
+    /// Format of the log on standard error [default: text on a terminal, else json]
+    #[arg(long, value_name = "FORMAT", env = "HAWSER_LOG_FORMAT")]
+    log_format: Option<log::Format>,
+
+    /// Log level, or a filter such as `info,hawser::access=warn`
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "HAWSER_LOG_LEVEL",
+        default_value = "info"
+    )]
+    log_level: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hawser run --manifests ./routes
+  hawser run --manifests ./routes --http 127.0.0.1:8080 --http '[::1]:8080' --log-format text
+  HAWSER_MANIFESTS=./routes HAWSER_LOG_LEVEL=debug hawser run";
+
+/// Runs until SIGTERM or SIGINT. Exit code 0 after an orderly end, 64 when it could not start.
+pub(super) fn run(args: &RunArgs) -> ExitCode {
+    let Some(manifests) = args.manifests.clone() else {
+        return super::usage(
+            "run: watching a cluster is not built yet; name a directory with --manifests DIR",
+        );
+    };
+    if let Err(error) = log::init(args.log_format, &args.log_level) {
+        return super::usage(&format!("--log-level {}: {error}", args.log_level));
+    }
+    for flag in args.without_effect() {
+        warn!(
+            flag,
+            "this flag is accepted but its feature is not built yet: it has no effect"
+        );
+    }
+    let settings = args.settings(manifests);
+    super::block_on(async move {
+        let stop = CancellationToken::new();
+        if let Err(error) = app::stop_on_signal(stop.clone()) {
+            error!(%error, "signals cannot be received");
+            return ExitCode::FAILURE;
+        }
+        match app::start(settings).await {
+            Ok(app) => {
+                app.run(stop).await;
+                ExitCode::SUCCESS
+            }
+            Err(error) => super::usage(&error.to_string()),
+        }
+    })
+}
+
+impl RunArgs {
+    fn settings(&self, manifests: PathBuf) -> Settings {
+        Settings {
+            http: self.http.clone(),
+            admin: Some(self.admin),
+            status: self.status,
+            manifests,
+            translate: translate::Options {
+                controller_name: self.controller_name.clone(),
+                ingress_class: self.ingress_class.clone(),
+                watch_ingress_without_class: self.watch_ingress_without_class,
+                origin: translate::SourceKind::Directory,
+            },
+            max_connections: self.max_connections.and_then(|n| usize::try_from(n).ok()),
+            drain_window: self.drain_window,
+        }
+    }
+
+    /// Flags that were given and whose feature is not built yet. Without this list a user would
+    /// believe that they work.
+    fn without_effect(&self) -> Vec<&'static str> {
+        [
+            ("--https", self.https.is_some()),
+            ("--publish-service", self.publish_service.is_some()),
+            ("--publish-address", self.publish_address.is_some()),
+            ("--trusted-proxies", !self.trusted_proxies.is_empty()),
+            ("--proxy-protocol", !self.proxy_protocol.is_empty()),
+            ("--drain-delay", self.drain_delay.is_some()),
+            ("--default-certificate", self.default_certificate.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(flag, given)| given.then_some(flag))
+        .collect()
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    text.parse::<api::Duration>()
+        .map(api::Duration::get)
+        .map_err(|error| error.to_string())
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_controller(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => Ok(text.to_owned()),
+        _ => Err("must look like example.com/name".to_owned()),
+    }
+}
+
+fn parse_reference(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("must look like namespace/name".to_owned()),
+    }
+}
