@@ -1,0 +1,154 @@
+// The demo as a person uses it: two windows, a route file in an editor, Ctrl-C, and again.
+
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { launch } from "./chromium.mjs";
+import { eventually } from "./eventually.mjs";
+import { demo } from "./hawser.mjs";
+
+const EDITS = 20;
+const shots = join(process.env.CARGO_TARGET_DIR ?? "target", "browser");
+
+let folder, browser, hawser, address, route;
+let pages = [];
+
+before(async () => {
+  await mkdir(shots, { recursive: true });
+  folder = await mkdtemp(join(tmpdir(), "hawser-demo-"));
+  browser = await launch();
+  hawser = demo(["--http", "127.0.0.1:0", "--manifests", join(folder, "routes")]);
+  address = (await hawser.printed(/http:\/\/([\d.]+:\d+)\/ /))[1];
+  route = (await hawser.printed(/Route +(\S+\.yaml)/))[1];
+});
+
+after(async () => {
+  hawser?.kill();
+  await browser?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const connected = (page) => page.until("the page is connected", "document.getElementById('status').dataset.state === 'connected'");
+const survived = async (page) => Number(await page.text("survived"));
+const heard = (page, words) =>
+  page.until(
+    `the page shows ${words}`,
+    `[...document.querySelectorAll('#messages .text')].some((text) => text.innerText === ${JSON.stringify(words)})`,
+  );
+
+/** Saves the route file: in place as some editors do, or by rename as others do. */
+async function save(text, inPlace) {
+  if (inPlace) return writeFile(route, text);
+  await writeFile(`${route}.new`, text);
+  await rename(`${route}.new`, route);
+}
+
+/** Edits the route file and waits until every page has counted the change. */
+async function edit(change, inPlace) {
+  const before = await Promise.all(pages.map(survived));
+  const old = await readFile(route, "utf8");
+  const text = change(old);
+  assert.notEqual(text, old);
+  await save(text, inPlace);
+  for (const [i, page] of pages.entries()) {
+    await page.until("the change is counted", `Number(document.getElementById('survived').innerText) > ${before[i]}`);
+  }
+}
+
+test("two pages chat through Hawser", async () => {
+  for (const name of ["Ann", "Bob"]) {
+    const page = await browser.open(`http://${address}/`);
+    await connected(page);
+    await page.evaluate(`document.getElementById('name').select()`);
+    await page.type("name", name);
+    pages.push(page);
+  }
+  const [ann, bob] = pages;
+  await bob.until("both are listed", "document.querySelectorAll('#people li').length === 2");
+  await bob.until("names are known", "document.getElementById('people').innerText.includes('Ann')");
+  assert.match(await ann.text("replica"), /^[AB]$/);
+  assert.equal(await ann.text("topic"), "Harbour talk");
+
+  await ann.type("text", "Ahoy, is anybody there?");
+  await heard(bob, "Ahoy, is anybody there?");
+  await bob.type("text", "Aye. I am here to stay.");
+  await heard(ann, "Aye. I am here to stay.");
+});
+
+test(`${EDITS} edits of the route file reconnect nobody`, async () => {
+  for (let i = 1; i <= EDITS; i++) {
+    await edit((text) => text.replace(/idle: .*/, `idle: ${60 + i}m`), i % 2 === 0);
+  }
+  for (const page of pages) {
+    assert.ok((await survived(page)) >= EDITS);
+    assert.equal(await page.text("reconnects"), "0");
+  }
+  const [ann, bob] = pages;
+  await ann.type("text", "Twenty changes and still the same connection.");
+  await heard(bob, "Twenty changes and still the same connection.");
+});
+
+test("a broken file changes nothing and is reported", async () => {
+  const good = await readFile(route, "utf8");
+  await save(good.replace("spec:", "spec: ["), true);
+  await eventually("the error is printed", () => hawser.err.includes("route.yaml"), () => hawser.err);
+  const [ann, bob] = pages;
+  await bob.type("text", "Did anybody notice?");
+  await heard(ann, "Did anybody notice?");
+  await save(good, true);
+});
+
+test("a connection keeps the route that it was opened with", async () => {
+  await edit((text) => text.replace("value: Harbour talk", "value: Open sea"), false);
+  const late = await browser.open(`http://${address}/`);
+  await late.until("the new topic is shown", "document.getElementById('topic').innerText === 'Open sea'");
+  assert.equal(await late.text("survived"), "0");
+  for (const page of pages) assert.equal(await page.text("topic"), "Harbour talk");
+  await late.send("Page.close");
+  await pages[0].until("the late window has left", "document.querySelectorAll('#people li').length === 2");
+  await pages[0].screenshot(join(shots, "1-chat.png"));
+});
+
+test("with Deny a new window is refused and the open ones stay", async () => {
+  await edit((text) => text.replace("mode: Require", "mode: Deny"), true);
+  const late = await browser.open(`http://${address}/`);
+  await late.until("it is refused", "!document.getElementById('closed').hidden");
+  await late.send("Page.close");
+  await edit((text) => text.replace("mode: Deny", "mode: Require"), true);
+  for (const page of pages) assert.equal(await page.text("reconnects"), "0");
+});
+
+test("a busy port is one line that says what to do", async () => {
+  const second = demo(["--http", address, "--manifests", join(folder, "other")]);
+  assert.equal(await second.exited, 64);
+  assert.match(second.err, /^hawser: demo: .*in use.*--http.*\n$/);
+  assert.equal(second.out, "");
+});
+
+test("Ctrl-C closes with a code and a reason that the pages show", async () => {
+  assert.equal(await hawser.interrupt(), 0);
+  for (const page of pages) {
+    await page.until("the Close is shown", "!document.getElementById('closed').hidden");
+    assert.equal(await page.text("code"), "1012");
+    assert.match(await page.text("reason"), /\w/);
+  }
+  await pages[0].screenshot(join(shots, "2-closed.png"));
+});
+
+test("the pages reconnect when the demo starts again", async () => {
+  hawser = demo(["--http", address, "--manifests", join(folder, "routes")]);
+  await hawser.printed(/Chat/);
+  for (const page of pages) {
+    await connected(page);
+    assert.equal(await page.text("reconnects"), "1");
+  }
+  const [ann, bob] = pages;
+  await ann.type("text", "Back again.");
+  await heard(bob, "Back again.");
+  await bob.screenshot(join(shots, "3-back.png"));
+  assert.equal(await hawser.interrupt(), 0);
+  for (const page of pages) assert.deepEqual(page.problems, []);
+});
