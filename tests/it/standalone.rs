@@ -126,7 +126,7 @@ async fn what_is_missing_is_told_and_costs_only_its_own_route() {
     answers(&hawser, "port.test", "/", 500).await;
     answers(&hawser, "theirs.test", "/", 404).await;
 
-    let view = hawser.view("/api/v1/routes").await;
+    let view = hawser.judged(5).await;
     let reason = |name: &str| {
         let verdicts = view["verdicts"].as_array().expect("an array");
         let verdict = verdicts
@@ -218,7 +218,7 @@ async fn the_status_address_serves_probes_and_metrics_only() {
 #[tokio::test]
 async fn verdicts_of_the_admin_address_are_conditions_as_kubernetes_writes_them() {
     let hawser = hawser::with(&manifest::route("chat", "chat.test", "/", "gone", "")).await;
-    let view = hawser.view("/api/v1/routes").await;
+    let view = hawser.judged(1).await;
     let conditions = view["verdicts"][0]["conditions"]
         .as_array()
         .expect("conditions");

@@ -162,6 +162,16 @@ impl Hawser {
         serde_json::from_slice(&answer.body).expect("JSON")
     }
 
+    /// The view of the routes, once it has this many verdicts: they follow a new table by a moment.
+    pub async fn judged(&self, verdicts: usize) -> Value {
+        eventually(&format!("{verdicts} verdicts"), async || {
+            let view = self.view("/api/v1/routes").await;
+            let count = view["verdicts"].as_array().map(Vec::len);
+            (count == Some(verdicts)).then_some(view)
+        })
+        .await
+    }
+
     /// The value of the first metric line that starts with `series`.
     pub async fn metric(&self, series: &str) -> Option<f64> {
         let answer = client::get(self.admin, "localhost", "/metrics")
