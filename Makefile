@@ -5,11 +5,16 @@ CARGO ?= cargo
 # Extra arguments: make demo ARGS='--http 127.0.0.1:9000', make test ARGS=handshake
 ARGS ?=
 
-.PHONY: help demo test check fmt clippy docs generated deny generate bench browser
+# Minutes of the outage in make soak
+MINUTES ?= 10
+
+.PHONY: help demo test soak control-plane check fmt clippy docs generated deny generate bench browser
 
 help:
 	@echo 'make demo      a chat through Hawser on http://127.0.0.1:8080'
 	@echo 'make test      all tests'
+	@echo 'make soak      the long forms of the tests: an outage of MINUTES (10), 10,000 objects, 90 s of churn'
+	@echo 'make control-plane  builds the Kubernetes of the tests, once; make test does it by itself'
 	@echo 'make check     format, lints, generated files, docs, dependencies'
 	@echo 'make generate  rewrite the generated files'
 	@echo 'make bench     benchmarks of the hot pieces'
@@ -20,10 +25,23 @@ demo:
 	@scripts/need rust cc
 	$(CARGO) run --locked -- demo $(ARGS)
 
+# Most tests wait for clusters and clocks, so more of them than processors run at a time.
+# The variable names the runner of this machine's target: CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER.
 test:
-	@scripts/need rust cc python node
+	@scripts/need rust cc python node ip nft unshare
 	@tests/clients/setup
-	$(CARGO) test --locked $(ARGS)
+	@folder=$$(scripts/control-plane) || exit 1; \
+	host=$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_'); \
+	echo '$(CARGO) test --locked $(ARGS)'; \
+	env "RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4}" "CARGO_TARGET_$${host}_RUNNER=$(CURDIR)/scripts/with-netns" "HAWSER_CONTROL_PLANE=$$folder" \
+		$(CARGO) test --locked $(ARGS)
+
+soak:
+	HAWSER_SOAK_MINUTES=$(MINUTES) $(MAKE) --no-print-directory test \
+		ARGS='--test it -- cluster::outage cluster::churn cluster::scale'
+
+control-plane:
+	@scripts/control-plane
 
 check: fmt clippy docs generated deny
 

@@ -1,10 +1,11 @@
-//! A Hawser process on a directory of manifests.
+//! A Hawser process on a directory of manifests or on a cluster.
 
 use std::{
-    net::SocketAddr,
-    path::PathBuf,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -14,7 +15,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{client, eventually};
+use super::{client, eventually, netns::Netns};
 
 /// A running Hawser. Ends with the test.
 pub struct Hawser {
@@ -22,7 +23,7 @@ pub struct Hawser {
     pub http: SocketAddr,
     /// Admin address.
     pub admin: SocketAddr,
-    dir: tempfile::TempDir,
+    dir: Option<tempfile::TempDir>,
     child: Child,
     log: Arc<Mutex<Vec<Value>>>,
 }
@@ -40,18 +41,61 @@ pub async fn with_flags(yaml: &str, flags: &[&str]) -> Hawser {
 }
 
 async fn start(dir: tempfile::TempDir, flags: &[&str]) -> Hawser {
-    let mut child = unprivileged(env!("CARGO_BIN_EXE_hawser"))
-        .args([
-            "run",
-            "--http",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-        ])
-        .arg("--manifests")
-        .arg(dir.path())
+    let mut command = unprivileged(Command::new(PROGRAM));
+    command.arg("run").arg("--manifests").arg(dir.path());
+    let hawser = launch(command, Ipv4Addr::LOCALHOST.into(), flags, Some(dir)).await;
+    hawser.ready().await;
+    hawser
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_hawser");
+
+/// The program itself, for runs that are meant to end at once.
+pub fn program() -> Command {
+    unprivileged(Command::new(PROGRAM))
+}
+
+/// A process on the cluster of this kubeconfig, in the network namespace of the caller. It need not be ready yet.
+pub async fn on(kubeconfig: &Path, flags: &[&str]) -> Hawser {
+    let mut command = unprivileged(Command::new(PROGRAM));
+    command.arg("run").arg("--kubeconfig").arg(kubeconfig);
+    // Backends of the test are on this host, too.
+    command.env("POD_IPS", "192.0.2.1");
+    let mut all = vec!["--status", "127.0.0.1:0"];
+    all.extend(flags);
+    launch(command, Ipv4Addr::LOCALHOST.into(), &all, None).await
+}
+
+/// The same in a network namespace of its own, where it has this address; the caller can reach it. Its status address
+/// has port 9101, so that replicas find one another.
+pub async fn inside(
+    netns: &Netns,
+    address: IpAddr,
+    name: &str,
+    kubeconfig: &Path,
+    flags: &[&str],
+) -> Hawser {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", netns.name(), PROGRAM]);
+    command.arg("run").arg("--kubeconfig").arg(kubeconfig);
+    command.env("POD_NAME", name);
+    command.env("POD_IPS", address.to_string());
+    let status = SocketAddr::new(address, 9101).to_string();
+    let mut all = vec!["--status", &*status];
+    all.extend(flags);
+    launch(command, address, &all, None).await
+}
+
+/// Starts it and waits until it listens.
+async fn launch(
+    mut command: Command,
+    address: IpAddr,
+    flags: &[&str],
+    dir: Option<tempfile::TempDir>,
+) -> Hawser {
+    let any = SocketAddr::new(address, 0).to_string();
+    let mut child = command
+        .args(["--http", &any, "--admin", &any, "--log-format", "json"])
         .args(flags)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -86,30 +130,23 @@ async fn start(dir: tempfile::TempDir, flags: &[&str]) -> Hawser {
     };
     let http = address("listening for HTTP").await;
     let admin = address("listening for admin requests").await;
-    let hawser = Hawser {
+    Hawser {
         http,
         admin,
         dir,
         child,
         log,
-    };
-    eventually("hawser is ready", async || {
-        let answer = client::get(hawser.admin, "localhost", "/readyz")
-            .await
-            .ok()?;
-        (answer.status == 200).then_some(())
-    })
-    .await;
-    hawser
+    }
 }
 
 /// A command that may not read what its permissions forbid, even where the tests run as root.
-fn unprivileged(program: &str) -> Command {
+fn unprivileged(program: Command) -> Command {
     if !rustix::process::geteuid().is_root() {
-        return Command::new(program);
+        return program;
     }
     let mut command = Command::new("setpriv");
-    command.args(["--bounding-set", "-dac_override,-dac_read_search", program]);
+    command.args(["--bounding-set", "-dac_override,-dac_read_search"]);
+    command.arg(program.as_std().get_program());
     command
 }
 
@@ -124,13 +161,29 @@ pub fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
 impl Hawser {
     /// Path of a manifest file.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.folder().join(name)
+    }
+
+    fn folder(&self) -> &Path {
+        self.dir.as_ref().expect("it serves a directory").path()
+    }
+
+    /// Whether it is ready now.
+    pub async fn is_ready(&self) -> bool {
+        let answer = client::get(self.admin, "localhost", "/readyz").await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
+        let what = "hawser is ready";
+        eventually(what, async || self.is_ready().await.then_some(())).await;
     }
 
     /// Writes a manifest by atomic rename.
     pub fn write(&self, name: &str, yaml: &str) {
         let target = self.path(name);
-        let hidden = self.dir.path().join(format!(".{name}.new"));
+        let hidden = self.folder().join(format!(".{name}.new"));
         std::fs::write(&hidden, yaml).expect("the manifest is written");
         std::fs::rename(hidden, target).expect("the manifest is renamed");
     }
@@ -189,9 +242,14 @@ impl Hawser {
             .map_or(0, |value| value as u64)
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
     /// Resident memory in bytes.
     pub fn rss(&self) -> u64 {
-        let pid = self.child.id().expect("the process runs");
+        let pid = self.id();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
         let line = status
             .lines()
@@ -206,9 +264,23 @@ impl Hawser {
         kib * 1024
     }
 
+    /// Processor time that it has used.
+    pub fn cpu(&self) -> Duration {
+        let pid = self.child.id().expect("the process runs");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+        // Behind the name, which may hold anything but this.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name");
+        let times = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = times
+            .map(|text| text.parse::<u64>().expect("a number"))
+            .sum();
+        // The kernel tells it in hundredths of a second, whatever its own tick is.
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Sends a signal by name, `TERM` or `INT`.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("the process runs");
+        let pid = self.id();
         let status = std::process::Command::new("kill")
             .args([format!("-{name}"), pid.to_string()])
             .status()

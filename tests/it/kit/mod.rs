@@ -7,12 +7,21 @@
 //! ```
 //! Real processes, real sockets, random ports, no fixed sleeps: [`eventually`] waits for a condition.
 
+pub mod audit;
 pub mod client;
+pub mod control_plane;
+pub mod fault_proxy;
+pub mod faults;
 pub mod hawser;
+pub mod janitor;
 pub mod manifest;
+pub mod netns;
+pub mod node;
 pub mod origin;
+pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod switch;
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,9 @@
 //! Backends written by others: a tungstenite echo server and a hyper HTTP server.
 
-use std::{fmt::Write, net::SocketAddr};
+use std::{
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -18,7 +21,12 @@ pub struct Origin {
 
 /// A WebSocket server that sends every message back.
 pub async fn echo() -> Origin {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    echo_on(Ipv4Addr::LOCALHOST.into()).await
+}
+
+/// The same on another address of this host.
+pub async fn echo_on(ip: IpAddr) -> Origin {
+    let listener = TcpListener::bind((ip, 0)).await.expect("a port");
     let addr = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -43,7 +51,12 @@ pub async fn echo() -> Origin {
 
 /// An HTTP server that answers with what it saw: method, target and header fields, one a line.
 pub async fn http() -> Origin {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    http_on(Ipv4Addr::LOCALHOST.into()).await
+}
+
+/// The same on another address of this host.
+pub async fn http_on(ip: IpAddr) -> Origin {
+    let listener = TcpListener::bind((ip, 0)).await.expect("a port");
     let addr = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
