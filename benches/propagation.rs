@@ -1,10 +1,17 @@
-//! File change to live table: p50 and p99 for 1, 100 and 10,000 routes, one per file and all in one file.
+//! Change to live table: first from an object that a source has decoded, then from a file.
 //!
-//! Time runs from the return of the last system call of the writer to the moment in which a task that waits for
-//! the next generation runs. Each change gives one route another path. Numbers as arguments choose the rows.
+//! Objects: time and processor time of `Rebuild::apply`, for a route that gets another path and for a Service that
+//! gets another endpoint, with a host for each route and with all paths on one host. A cluster adds its holdoff of 2
+//! to 10 ms before.
+//!
+//! Files: p50 and p99 for 1, 100 and 10,000 routes, one per file and all in one file. Time runs from the return of
+//! the last system call of the writer to the moment in which a task that waits for the next generation runs. Each
+//! change gives one route another path. Numbers as arguments choose the rows; `objects` leaves the files out.
 
 #![allow(
     clippy::expect_used,
+    clippy::unreachable,
+    clippy::cast_possible_truncation,
     clippy::print_stdout,
     reason = "a measurement may fail, and it prints"
 )]
@@ -12,12 +19,13 @@
 use std::{fmt::Write as _, fs, hint::black_box, path::Path, sync::Arc, time::Duration};
 
 use hawser::{
+    api::{Review, review},
     source::{
         directory,
-        rebuild::{Live, Rebuild, Verdicts},
+        rebuild::{Change, Changes, Live, Rebuild, Verdicts},
     },
     telemetry::metrics::Metrics,
-    translate::{Options, SourceKind},
+    translate::{self, Options, Prepared, SourceKind},
     upstream,
 };
 use tokio::time::Instant;
@@ -131,22 +139,124 @@ struct Figures {
     resident: usize,
 }
 
-async fn measure(layout: Layout, routes: usize, rename: bool) -> Figures {
-    let dir = tempfile::tempdir().expect("a directory");
-    layout.fill(dir.path(), routes);
-    let live = Arc::new(Live::new());
-    let rebuild = Rebuild {
-        live: Arc::clone(&live),
-        backends: Arc::new(upstream::Registry::default()),
-        metrics: Metrics::new(),
-        options: Options {
+fn rebuild(live: &Arc<Live>) -> Rebuild {
+    Rebuild::new(
+        Arc::clone(live),
+        Arc::new(upstream::Registry::default()),
+        Metrics::new(),
+        Options {
             controller_name: "hawser.dev/ingress-controller".into(),
             ingress_class: "hawser".into(),
             watch_ingress_without_class: false,
             origin: SourceKind::Directory,
+            own_addresses: Vec::new(),
+            peer_service: None,
         },
-        verdicts: Arc::new(Verdicts::default()),
+        Arc::new(Verdicts::default()),
+    )
+}
+
+/// The objects of a route, on a host of its own or on the one of all.
+fn objects(number: usize, version: usize, one_host: bool) -> [Prepared; 3] {
+    let mut text = route(number, version);
+    if one_host {
+        text = text.replace(&format!("[app-{number}.example.com]"), "[all.example.com]");
+        text = text.replace("/ws}", &format!("/ws-{number}}}"));
+        text = text.replace(&format!("team-{}", number % 100), "team");
+    }
+    let text = text.replace(".1],", &format!(".{}],", 1 + version % 250));
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).expect("documents");
+    let prepared = documents
+        .into_iter()
+        .map(|document| match review(document) {
+            Review::Accepted(_, object) => translate::prepare(&object),
+            other => unreachable!("{other:?}"),
+        });
+    let prepared: Vec<_> = prepared.collect();
+    prepared.try_into().expect("three objects")
+}
+
+fn set(objects: &[Prepared]) -> Changes {
+    let objects = objects.iter();
+    Changes {
+        objects: objects
+            .map(|object| (object.key(), Change::Set(object.clone())))
+            .collect(),
+        since: Instant::now(),
+    }
+}
+
+/// Processor time of this thread: right to a few milliseconds, so it is read around many changes.
+fn cpu() -> Duration {
+    let times = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let first = times.split_whitespace().next();
+    let first = first.and_then(|it| it.parse().ok());
+    Duration::from_nanos(first.unwrap_or(0))
+}
+
+/// Times of these changes, and the processor time of one of them on average.
+fn apply(rebuild: &mut Rebuild, changes: Vec<Changes>) -> (Vec<Duration>, Duration) {
+    let before = cpu();
+    let mut took = Vec::with_capacity(changes.len());
+    for changes in changes {
+        let began = Instant::now();
+        rebuild.apply(changes);
+        took.push(began.elapsed());
+    }
+    let worked = cpu().saturating_sub(before) / u32::try_from(took.len()).unwrap_or(1);
+    took.sort();
+    (took, worked)
+}
+
+fn measure_objects(routes: usize, one_host: bool) {
+    let live = Arc::new(Live::new());
+    let mut rebuild = rebuild(&live);
+    let all: Vec<_> = (0..routes)
+        .flat_map(|number| objects(number, 0, one_host))
+        .collect();
+    let (first, _) = apply(&mut rebuild, vec![set(&all)]);
+    // All of them before anything is measured.
+    let changes = |part: usize| -> Vec<Changes> {
+        let rounds = 1..=ROUNDS * 5;
+        rounds
+            .map(|round| {
+                let objects = objects(round * 7_919 % routes, round, one_host);
+                set(&objects[part..=part])
+            })
+            .collect()
     };
+    let (of_route, of_slice) = (changes(0), changes(2));
+    let generation = live.load().generation();
+    for (name, changes) in [("route", of_route), ("endpoints", of_slice)] {
+        let (took, worked) = apply(&mut rebuild, changes);
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        let at = |share: usize| ms(took[(took.len() - 1) * share / 100]);
+        println!(
+            "{:14} {name:9} {routes:>7}  {:>8.1}  {:>6.2}  {:>6.2}  {:>6.2}",
+            if one_host {
+                "one host"
+            } else {
+                "host per route"
+            },
+            ms(first[0]),
+            at(50),
+            at(99),
+            ms(worked),
+        );
+    }
+    let tables = live.load().generation() - generation;
+    assert_eq!(
+        tables as usize,
+        ROUNDS * 5,
+        "a table for each route, none for endpoints"
+    );
+}
+
+async fn measure(layout: Layout, routes: usize, rename: bool) -> Figures {
+    let dir = tempfile::tempdir().expect("a directory");
+    layout.fill(dir.path(), routes);
+    let live = Arc::new(Live::new());
+    let rebuild = rebuild(&live);
     let stop = CancellationToken::new();
     let began = Instant::now();
     let watching = tokio::spawn({
@@ -197,16 +307,22 @@ fn main() {
         .build()
         .expect("a runtime");
     println!("empty process: {} KB resident", resident());
-    println!(
-        "layout          write    routes  start ms  p50 ms  p99 ms  max ms  cpu p50 ms  resident KB"
-    );
     let asked: Vec<usize> = std::env::args()
         .filter_map(|arg| arg.parse().ok())
         .collect();
-    for routes in [1, 100, 10_000] {
-        if !asked.is_empty() && !asked.contains(&routes) {
-            continue;
-        }
+    let is_asked = |routes: &usize| asked.is_empty() || asked.contains(routes);
+    println!("layout         change     routes  first ms  p50 ms  p99 ms  cpu ms");
+    for routes in [100, 1_000, 10_000].into_iter().filter(is_asked) {
+        measure_objects(routes, false);
+        measure_objects(routes, true);
+    }
+    if std::env::args().any(|arg| arg == "objects") {
+        return;
+    }
+    println!(
+        "layout          write    routes  start ms  p50 ms  p99 ms  max ms  cpu p50 ms  resident KB"
+    );
+    for routes in [1, 100, 10_000].into_iter().filter(is_asked) {
         for (layout, name) in [
             (Layout::FilePerRoute, "file per route"),
             (Layout::OneFile, "one file"),

@@ -29,6 +29,15 @@ impl fmt::Display for RouteKind {
     }
 }
 
+/// Which version of which object something is about: what a status reports, and what replicas compare.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ObjectVersion {
+    /// `metadata.uid`; empty for a file.
+    pub uid: Arc<str>,
+    /// `metadata.generation`; 0 for a file.
+    pub generation: i64,
+}
+
 /// The object that a route comes from. Ordered by `namespace/name`, then kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ObjectId {

@@ -15,9 +15,9 @@ mod policy;
 mod settings;
 
 pub use backend::{Backend, BackendRef, Endpoint, Target};
-pub use config::{Candidate, Config, HostRoutes, Route};
+pub use config::{Candidate, Config, Delta, HostRoutes, Route};
 pub use explain::{ANNOTATIONS, Explained, Explanation};
-pub use id::{BackendId, ObjectId, RouteId, RouteKind};
+pub use id::{BackendId, ObjectId, ObjectVersion, RouteId, RouteKind};
 pub use matching::{
     Age, HeaderMatch, HostPattern, PathMatch, QueryMatch, REGEX_SIZE_LIMIT, Rank, Traffic,
 };

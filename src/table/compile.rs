@@ -2,7 +2,7 @@
 
 use std::{hash::BuildHasher as _, sync::Arc};
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::ir;
 
@@ -10,7 +10,7 @@ use super::{
     Route, Table,
     conditions::Conditions,
     host::{Candidate, Host},
-    pattern::Pattern,
+    shared::{Pools, Shared},
 };
 
 impl<B> Table<B> {
@@ -19,12 +19,11 @@ impl<B> Table<B> {
         Self {
             generation: 0,
             hasher: DefaultHashBuilder::default(),
-            hosts: Box::default(),
             exact: HashTable::new(),
             wildcard: HashTable::new(),
             any: None,
             fallback: None,
-            patterns: HashMap::new(),
+            shared: Arc::new(Shared::new()),
         }
     }
 
@@ -34,60 +33,107 @@ impl<B> Table<B> {
         generation: u64,
         resolve: impl FnMut(&ir::BackendId) -> B,
     ) -> Self {
-        Compiler::new(generation, &Self::empty(), resolve).run(config)
+        let mut table = Self::empty();
+        table.generation = generation;
+        table.fill(config, resolve);
+        table
     }
 
-    /// Compiles the table that follows this one: its generation is the next, and the routes and regular
-    /// expressions that both have are shared. So a rule that is the same `Arc` as before keeps its place in the
-    /// rotation, and its backends are not resolved again.
+    /// Compiles the table that follows this one from a whole configuration: its generation is the next, and the
+    /// routes and regular expressions that both have are shared. So a rule that is the same `Arc` as before keeps its
+    /// place in the rotation, and its backends are not resolved again.
     #[must_use]
     pub fn next(&self, config: &ir::Config, resolve: impl FnMut(&ir::BackendId) -> B) -> Self {
-        Compiler::new(self.generation.saturating_add(1), self, resolve).run(config)
+        let mut table = Self {
+            exact: HashTable::new(),
+            wildcard: HashTable::new(),
+            any: None,
+            ..self.successor()
+        };
+        table.fill(config, resolve);
+        table
+    }
+
+    /// The same from what is different: unchanged hosts are shared, too. Costs what the changed hosts cost, and a
+    /// reference count for each of the others.
+    #[must_use]
+    pub fn change(&self, delta: &ir::Delta, resolve: impl FnMut(&ir::BackendId) -> B) -> Self {
+        let mut table = self.successor();
+        let shared = Arc::clone(&self.shared);
+        let mut compiler = Compiler::new(&table, shared.pools(), resolve);
+        for (pattern, routes) in &delta.hosts {
+            let host = routes
+                .as_deref()
+                .map(|routes| compiler.host(pattern, routes));
+            table.put(pattern, host);
+        }
+        if let Some(fallback) = &delta.fallback {
+            table.fallback = fallback.as_ref().map(|rule| compiler.route(rule));
+        }
+        table
+    }
+
+    fn successor(&self) -> Self {
+        Self {
+            generation: self.generation.saturating_add(1),
+            hasher: self.hasher.clone(),
+            exact: self.exact.clone(),
+            wildcard: self.wildcard.clone(),
+            any: self.any.clone(),
+            fallback: self.fallback.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    fn fill(&mut self, config: &ir::Config, resolve: impl FnMut(&ir::BackendId) -> B) {
+        let shared = Arc::clone(&self.shared);
+        let mut compiler = Compiler::new(self, shared.pools(), resolve);
+        for (pattern, routes) in &config.hosts {
+            let host = compiler.host(pattern, routes);
+            self.put(pattern, Some(host));
+        }
+        self.fallback = config.fallback.as_ref().map(|rule| compiler.route(rule));
+    }
+
+    /// A host serves this now.
+    fn put(&mut self, pattern: &ir::HostPattern, host: Option<Host<B>>) {
+        let host = host.map(Arc::new);
+        let (index, name) = match pattern {
+            ir::HostPattern::Exact(name) => (&mut self.exact, name),
+            ir::HostPattern::Wildcard(name) => (&mut self.wildcard, name),
+            ir::HostPattern::Any => {
+                self.any = host;
+                return;
+            }
+        };
+        let hash = self.hasher.hash_one(&**name);
+        let known = index.find_entry(hash, |host| host.name() == &**name);
+        match (known, host) {
+            (Ok(mut known), Some(host)) => *known.get_mut() = host,
+            (Ok(known), None) => drop(known.remove()),
+            (Err(_), Some(host)) => {
+                let hasher = &self.hasher;
+                index.insert_unique(hash, host, |host| hasher.hash_one(host.name()));
+            }
+            (Err(_), None) => {}
+        }
     }
 }
 
 struct Compiler<'a, B, F> {
     generation: u64,
-    resolve: F,
     hasher: DefaultHashBuilder,
-    known: &'a HashMap<Arc<str>, Arc<Pattern>>,
-    patterns: HashMap<Arc<str>, Arc<Pattern>>,
-    /// Routes of the table before and of this one, by the address of their rule: all matches of a rule share one.
-    routes: HashMap<*const ir::Route, Arc<Route<B>>>,
+    pools: parking_lot::MutexGuard<'a, Pools<B>>,
+    resolve: F,
 }
 
 impl<'a, B, F: FnMut(&ir::BackendId) -> B> Compiler<'a, B, F> {
-    fn new(generation: u64, previous: &'a Table<B>, resolve: F) -> Self {
-        let routes = previous.routes().map(|entry| entry.route);
+    fn new(table: &Table<B>, pools: parking_lot::MutexGuard<'a, Pools<B>>, resolve: F) -> Self {
         Self {
-            generation,
+            generation: table.generation,
+            hasher: table.hasher.clone(),
+            pools,
             resolve,
-            hasher: DefaultHashBuilder::default(),
-            known: &previous.patterns,
-            patterns: HashMap::new(),
-            // The route holds its rule, so no other rule can have the address.
-            routes: routes
-                .map(|route| (Arc::as_ptr(&route.rule), Arc::clone(route)))
-                .collect(),
-        }
-    }
-
-    fn run(mut self, config: &ir::Config) -> Table<B> {
-        let mut hosts = Vec::with_capacity(config.hosts.len());
-        for (pattern, routes) in &config.hosts {
-            hosts.push(self.host(pattern, routes));
-        }
-        let fallback = config.fallback.as_ref().map(|rule| self.route(rule));
-        let (exact, wildcard, any) = index(&hosts, &self.hasher);
-        Table {
-            generation: self.generation,
-            hasher: self.hasher,
-            hosts: hosts.into(),
-            exact,
-            wildcard,
-            any,
-            fallback,
-            patterns: self.patterns,
         }
     }
 
@@ -103,59 +149,19 @@ impl<'a, B, F: FnMut(&ir::BackendId) -> B> Compiler<'a, B, F> {
             })
             .collect();
         let default = routes.default.as_ref().map(|rule| self.route(rule));
-        let (known, patterns) = (self.known, &mut self.patterns);
+        let pools = &mut self.pools;
         Host::new(
             pattern.clone(),
             candidates,
             default,
             &self.hasher,
-            |source| {
-                let pattern = patterns.entry(Arc::clone(source)).or_insert_with(|| {
-                    known
-                        .get(source)
-                        .map_or_else(|| Arc::new(Pattern::new(Arc::clone(source))), Arc::clone)
-                });
-                Arc::clone(pattern)
-            },
+            |source| pools.pattern(source),
         )
     }
 
     fn route(&mut self, rule: &Arc<ir::Route>) -> Arc<Route<B>> {
-        let route = self.routes.entry(Arc::as_ptr(rule)).or_insert_with(|| {
-            Arc::new(Route::new(
-                Arc::clone(rule),
-                self.generation,
-                &mut self.resolve,
-            ))
-        });
-        Arc::clone(route)
+        let (generation, resolve) = (self.generation, &mut self.resolve);
+        let make = || Route::new(Arc::clone(rule), generation, resolve);
+        self.pools.route(rule, make)
     }
-}
-
-type Index = (HashTable<u32>, HashTable<u32>, Option<u32>);
-
-/// Where the exact hosts, the wildcards and the pattern for every host are.
-fn index<B>(hosts: &[Host<B>], hasher: &DefaultHashBuilder) -> Index {
-    let is_wildcard = |host: &&Host<B>| matches!(host.pattern(), ir::HostPattern::Wildcard(_));
-    let wildcards = hosts.iter().filter(is_wildcard).count();
-    let mut exact = HashTable::with_capacity(hosts.len() - wildcards);
-    let mut wildcard = HashTable::with_capacity(wildcards);
-    let mut any = None;
-    let rehash = |place: &u32| {
-        hosts
-            .get(*place as usize)
-            .map_or(0, |host| hasher.hash_one(host.name()))
-    };
-    for (place, host) in (0_u32..).zip(hosts) {
-        match host.pattern() {
-            ir::HostPattern::Exact(name) => {
-                exact.insert_unique(hasher.hash_one(&**name), place, rehash);
-            }
-            ir::HostPattern::Wildcard(name) => {
-                wildcard.insert_unique(hasher.hash_one(&**name), place, rehash);
-            }
-            ir::HostPattern::Any => any = Some(place),
-        }
-    }
-    (exact, wildcard, any)
 }

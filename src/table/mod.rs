@@ -1,4 +1,4 @@
-//! The routing table: immutable, compiled whole, swapped whole.
+//! The routing table: immutable, swapped whole. Tables that follow each other share what both have.
 //!
 //! ```text
 //!   host ── exact, else one label stripped, else any ──► Host
@@ -22,10 +22,11 @@ mod handle;
 mod host;
 mod pattern;
 mod route;
+mod shared;
 
 use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::ir;
 
@@ -33,24 +34,22 @@ pub use handle::Handle;
 pub use route::{Destination, Route};
 
 use host::Host;
-use pattern::Pattern;
+use shared::Shared;
 
 /// A compiled table. `B` is the handle of a backend.
 #[derive(Debug)]
 pub struct Table<B> {
     generation: u64,
+    /// The same in all tables that follow each other: hosts hash their paths with it.
     hasher: DefaultHashBuilder,
-    /// In the order of [`ir::HostPattern`].
-    hosts: Box<[Host<B>]>,
-    /// Places in `hosts` of the exact hosts.
-    exact: HashTable<u32>,
-    /// Places in `hosts` of the wildcards, by what follows the first label.
-    wildcard: HashTable<u32>,
-    /// Place in `hosts` of the pattern that takes every host.
-    any: Option<u32>,
+    /// The exact hosts.
+    exact: HashTable<Arc<Host<B>>>,
+    /// The wildcards, by what follows the first label.
+    wildcard: HashTable<Arc<Host<B>>>,
+    /// The pattern that takes every host.
+    any: Option<Arc<Host<B>>>,
     fallback: Option<Arc<Route<B>>>,
-    /// Every regular expression, so that the next table shares what is compiled.
-    patterns: HashMap<Arc<str>, Arc<Pattern>>,
+    shared: Arc<Shared<B>>,
 }
 
 /// What the table asks of a request.
@@ -121,8 +120,11 @@ impl<B> Table<B> {
     /// Whether a table of this configuration would do exactly what this one does. Endpoints do not count: they
     /// are no part of a table.
     pub fn serves(&self, config: &ir::Config) -> bool {
-        let hosts = self.hosts.iter().map(Host::pattern);
-        config.hosts.keys().eq(hosts)
+        let hosts = self.hosts();
+        config
+            .hosts
+            .keys()
+            .eq(hosts.iter().map(|host| host.pattern()))
             && wanted(config).eq(self.routes().map(|entry| Way {
                 host: entry.host,
                 path: entry.path,
@@ -149,14 +151,23 @@ impl<B> Table<B> {
             traffic: ir::Traffic::Any,
             route,
         });
-        self.hosts.iter().flat_map(Host::entries).chain(fallback)
+        let hosts = self.hosts().into_iter();
+        hosts.flat_map(Host::entries).chain(fallback)
     }
 
     /// Hosts that are named but have no way into a route: whatever they are asked for gets no answer from a less
     /// specific host.
     pub fn empty_hosts(&self) -> impl Iterator<Item = &ir::HostPattern> {
-        let empty = self.hosts.iter().filter(|host| host.is_empty());
-        empty.map(Host::pattern)
+        let hosts = self.hosts().into_iter();
+        hosts.filter(|host| host.is_empty()).map(Host::pattern)
+    }
+
+    /// All hosts in the order of [`ir::HostPattern`].
+    fn hosts(&self) -> Vec<&Host<B>> {
+        let hosts = self.exact.iter().chain(&self.wildcard).chain(&self.any);
+        let mut hosts: Vec<&Host<B>> = hosts.map(|host| &**host).collect();
+        hosts.sort_unstable_by(|a, b| a.pattern().cmp(b.pattern()));
+        hosts
     }
 
     fn fallback_hit(&self) -> Option<Hit<'_, B>> {
@@ -169,31 +180,25 @@ impl<B> Table<B> {
 
     /// The most specific host that has any rule.
     fn host(&self, name: &str) -> Option<&Host<B>> {
-        let place = self
-            .place(&self.exact, name)
+        self.named(&self.exact, name)
             .or_else(|| {
                 let (label, parent) = name.split_once('.')?;
                 if label.is_empty() {
                     return None;
                 }
-                self.place(&self.wildcard, parent)
+                self.named(&self.wildcard, parent)
             })
-            .or(self.any)?;
-        self.hosts.get(place as usize)
+            .or(self.any.as_deref())
     }
 
-    fn place(&self, index: &HashTable<u32>, name: &str) -> Option<u32> {
+    fn named<'a>(&self, index: &'a HashTable<Arc<Host<B>>>, name: &str) -> Option<&'a Host<B>> {
         use std::hash::BuildHasher as _;
         if index.is_empty() {
             return None;
         }
-        index
-            .find(self.hasher.hash_one(name), |&place| {
-                self.hosts
-                    .get(place as usize)
-                    .is_some_and(|host| host.name() == name)
-            })
-            .copied()
+        let hash = self.hasher.hash_one(name);
+        let host = index.find(hash, |host| host.name() == name)?;
+        Some(host)
     }
 }
 

@@ -1,20 +1,19 @@
 //! References to Services: which backend a port is, and what is missing.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use hashbrown::{Equivalent, HashMap, HashSet};
 use k8s_openapi::api::core::v1;
 
 use super::{
-    SourceKind,
-    endpoints::{self, Slice},
+    Options,
+    endpoints::{self, Filter, Slice},
     fault::{Listed, Quoted},
-    inputs::Inputs,
-    prepare::{self, Port, Ref, RefTarget, Rule},
+    prepare::{self, Port, Ref, RefTarget, RouteObject, Rule},
 };
 use crate::{
     api::conditions::resolved_refs::{BACKEND_NOT_FOUND, PORT_NOT_FOUND},
-    ir::{Backend, BackendId, BackendRef, Route, Target},
+    ir::{Backend, BackendId, BackendRef, ObjectId, Route, Target},
 };
 
 /// A Service.
@@ -88,57 +87,158 @@ impl fmt::Display for Unresolved {
 }
 
 /// Namespace and name of a Service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key<'a>(&'a str, &'a str);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key(pub(super) Arc<str>, pub(super) Arc<str>);
 
-/// A key to look with, which need not live as long as the map.
+/// A key to look with.
 #[derive(Hash)]
 struct Wanted<'q>(&'q str, &'q str);
 
-impl Equivalent<Key<'_>> for Wanted<'_> {
-    fn equivalent(&self, key: &Key<'_>) -> bool {
-        (self.0, self.1) == (key.0, key.1)
+impl Equivalent<Key> for Wanted<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        (self.0, self.1) == (&*key.0, &*key.1)
     }
 }
 
-/// All Services with their slices.
-#[derive(Debug)]
-pub(super) struct Backends<'a> {
-    services: HashMap<Key<'a>, Known<'a>>,
-    origin: SourceKind,
+/// All Services with their slices and the objects that refer to them.
+#[derive(Debug, Clone)]
+pub(super) struct Services {
+    known: HashMap<Key, Known>,
+    filter: Filter,
 }
 
-/// A Service with its slices.
-#[derive(Debug)]
-struct Known<'a> {
-    service: &'a Service,
-    slices: Vec<&'a Slice>,
+/// A Service, or what is known of one that is not there.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    service: Option<Arc<Service>>,
+    /// By name.
+    slices: Vec<Arc<Slice>>,
+    /// Objects that refer to it.
+    users: HashSet<ObjectId>,
+    /// The Service itself is another since the last [`Services::refresh`].
+    replaced: bool,
     /// What the users of the Service should know, or only those of one of its ports. Bounded: every reference
     /// to the Service looks through all of it.
     warnings: Listed<(Option<u16>, String)>,
 }
 
-impl<'a> Backends<'a> {
-    pub(super) fn new(inputs: &Inputs<'a>, origin: SourceKind) -> Self {
-        let mut services: HashMap<Key<'a>, Known<'a>> =
-            HashMap::with_capacity(inputs.services.len());
-        for &service in &inputs.services {
-            let known = Known {
-                service,
-                slices: Vec::new(),
-                warnings: Listed::default(),
-            };
-            services.insert(Key(&service.namespace, &service.name), known);
+impl Services {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            known: HashMap::new(),
+            filter: Filter {
+                origin: options.origin,
+                own: options
+                    .own_addresses
+                    .iter()
+                    .map(IpAddr::to_canonical)
+                    .collect(),
+            },
         }
-        for &slice in &inputs.slices {
-            let service = slice.service.as_deref();
-            let key = service.map(|service| Wanted(&slice.namespace, service));
-            if let Some(known) = key.and_then(|key| services.get_mut(&key)) {
-                known.slices.push(slice);
+    }
+
+    /// Every Service that is there.
+    pub(super) fn list(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.known
+            .values()
+            .filter_map(|known| known.service.as_ref())
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<&Arc<Service>> {
+        self.known.get(key)?.service.as_ref()
+    }
+
+    /// Replaces a Service. To be refreshed afterwards, like all that follows.
+    pub(super) fn set(&mut self, key: &Key, service: Option<Arc<Service>>) {
+        let known = self.known.entry(key.clone()).or_default();
+        known.service = service;
+        known.replaced = true;
+    }
+
+    /// Adds a slice to its Service.
+    pub(super) fn add_slice(&mut self, key: &Key, slice: Arc<Slice>) {
+        let slices = &mut self.known.entry(key.clone()).or_default().slices;
+        match slices.binary_search_by(|known| known.name().cmp(slice.name())) {
+            Ok(place) => {
+                if let Some(known) = slices.get_mut(place) {
+                    *known = slice;
+                }
+            }
+            Err(place) => slices.insert(place, slice),
+        }
+    }
+
+    /// Takes a slice from its Service.
+    pub(super) fn remove_slice(&mut self, key: &Key, name: &str) {
+        if let Some(known) = self.known.get_mut(key) {
+            known.slices.retain(|slice| slice.name() != name);
+        }
+    }
+
+    /// An object refers to the Services that it names.
+    pub(super) fn enlist(&mut self, object: &RouteObject) {
+        for name in object.services() {
+            let key = Key(Arc::clone(&object.id.namespace), Arc::clone(name));
+            let known = self.known.entry(key).or_default();
+            known.users.insert(object.id.clone());
+        }
+    }
+
+    /// It no longer does.
+    pub(super) fn release(&mut self, object: &RouteObject) {
+        for name in object.services() {
+            let key = Wanted(&object.id.namespace, name);
+            if let Some(known) = self.known.get_mut(&key) {
+                known.users.remove(&object.id);
+                if known.is_empty() {
+                    self.known.remove(&key);
+                }
             }
         }
-        services.values_mut().for_each(|known| known.warn(origin));
-        Self { services, origin }
+    }
+
+    /// Takes the addresses of the other replicas as Hawser's own. Returns the Services that have one of those
+    /// that came or went.
+    pub(super) fn set_own(&mut self, options: &Options, peers: &Key) -> Vec<Key> {
+        let slices = self.known.get(peers).map(|known| &known.slices);
+        let addresses = slices
+            .into_iter()
+            .flatten()
+            .flat_map(|slice| slice.addresses());
+        let given = options.own_addresses.iter().map(IpAddr::to_canonical);
+        let own: HashSet<IpAddr> = addresses.chain(given).collect();
+        if own == self.filter.own {
+            return Vec::new();
+        }
+        let moved: HashSet<IpAddr> = own
+            .symmetric_difference(&self.filter.own)
+            .copied()
+            .collect();
+        self.filter.own = own;
+        let meets = |known: &Known| {
+            let mut addresses = known.slices.iter().flat_map(|slice| slice.addresses());
+            addresses.any(|address| moved.contains(&address))
+        };
+        let met = self.known.iter().filter(|(_, known)| meets(known));
+        met.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Brings what is known of a Service up to date. Returns the objects that must look at it again.
+    pub(super) fn refresh(&mut self, key: &Key) -> Vec<ObjectId> {
+        let Some(known) = self.known.get_mut(key) else {
+            return Vec::new();
+        };
+        if known.is_empty() {
+            self.known.remove(key);
+            return Vec::new();
+        }
+        let warnings = known.warn(&self.filter);
+        let replaced = std::mem::take(&mut known.replaced);
+        if !replaced && warnings == known.warnings {
+            return Vec::new();
+        }
+        known.warnings = warnings;
+        known.users.iter().cloned().collect()
     }
 
     /// The route of a rule, with what is missing marked. Calls `unresolved` with the index of each reference
@@ -206,16 +306,17 @@ impl<'a> Backends<'a> {
         namespace: &str,
         name: &str,
         wanted: &Port,
-    ) -> Result<(&Known<'a>, u16), Missing<'a>> {
+    ) -> Result<(&Known, u16), Missing<'_>> {
         let known = self
-            .services
+            .known
             .get(&Wanted(namespace, name))
             .ok_or(Missing::Service)?;
-        if known.service.external {
+        let service = known.service.as_deref().ok_or(Missing::Service)?;
+        if service.external {
             return Err(Missing::External);
         }
-        let port = known.service.port(wanted);
-        let (_, number) = port.ok_or(Missing::Port(known.service))?;
+        let port = service.port(wanted);
+        let (_, number) = port.ok_or(Missing::Port(service))?;
         Ok((known, *number))
     }
 
@@ -246,30 +347,13 @@ impl<'a> Backends<'a> {
         }
     }
 
-    /// The backends that routes refer to, with their endpoints.
-    pub(super) fn build<'r>(
-        &self,
-        routes: impl Iterator<Item = &'r Arc<Route>>,
-    ) -> BTreeMap<BackendId, Backend> {
-        let targets = routes.flat_map(|route| &route.backends);
-        let mut ids: Vec<&BackendId> = targets
-            .filter_map(|reference| match &reference.target {
-                Target::Backend(id) => Some(id),
-                Target::Missing(_) => None,
-            })
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids.into_iter()
-            .map(|id| (id.clone(), self.backend(id)))
-            .collect()
-    }
-
-    fn backend(&self, id: &BackendId) -> Backend {
-        let known = self.services.get(&Wanted(&id.namespace, &id.service));
+    /// A backend with its endpoints.
+    pub(super) fn backend(&self, id: &BackendId) -> Backend {
+        let known = self.known.get(&Wanted(&id.namespace, &id.service));
         let endpoints = known.and_then(|known| {
-            let (name, _) = known.service.port(&Port::Number(id.port))?;
-            Some(endpoints::endpoints(&known.slices, name, self.origin))
+            let service = known.service.as_ref()?;
+            let (name, _) = service.port(&Port::Number(id.port))?;
+            Some(endpoints::endpoints(&known.slices, name, &self.filter))
         });
         Backend {
             endpoints: endpoints.unwrap_or_default(),
@@ -277,33 +361,42 @@ impl<'a> Backends<'a> {
     }
 }
 
-impl Known<'_> {
-    /// Finds out once what the users of the Service should know.
-    fn warn(&mut self, origin: SourceKind) {
+impl Known {
+    fn is_empty(&self) -> bool {
+        self.service.is_none() && self.slices.is_empty() && self.users.is_empty()
+    }
+
+    /// What the users of the Service should know.
+    fn warn(&self, filter: &Filter) -> Listed<(Option<u16>, String)> {
+        let mut warnings = Listed::default();
+        let Some(service) = &self.service else {
+            return warnings;
+        };
         for slice in &self.slices {
-            for warning in slice.warnings(origin) {
-                self.warnings.push((None, warning));
+            for warning in slice.warnings(filter) {
+                warnings.push((None, warning));
             }
         }
         if !self.slices.iter().any(|slice| slice.has_addresses()) {
-            return;
+            return warnings;
         }
         let names: HashSet<&str> = self
             .slices
             .iter()
             .flat_map(|slice| slice.port_names())
             .collect();
-        for (name, number) in &self.service.ports {
+        for (name, number) in &service.ports {
             if !names.contains(&**name) {
                 let warning = format!(
                     "no EndpointSlice of Service {}/{} has a port with the name {} that the Service gives its port {number}",
-                    self.service.namespace,
-                    self.service.name,
+                    service.namespace,
+                    service.name,
                     Quoted(name),
                 );
-                self.warnings.push((Some(*number), warning));
+                warnings.push((Some(*number), warning));
             }
         }
+        warnings
     }
 
     fn warnings_of(&self, port: u16) -> impl Iterator<Item = &String> {

@@ -14,7 +14,7 @@ use crate::{
 /// An IngressClass.
 #[derive(Debug)]
 pub(super) struct IngressClass {
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     controller: Box<str>,
     default: bool,
     age: Age,
@@ -52,46 +52,46 @@ pub(super) enum ClassRef {
 }
 
 /// The classes, as far as they decide whose an object is.
-#[derive(Debug)]
-pub(super) struct Classes<'a> {
-    options: &'a Options,
+#[derive(Debug, Default, Clone)]
+pub(super) struct Classes {
     /// Whether a class is ours. Empty: there are none, names decide.
-    ours: HashMap<&'a str, bool>,
+    ours: HashMap<Arc<str>, bool>,
     /// Whether the default class is ours; `None` without a default class.
     default: Option<bool>,
 }
 
-impl<'a> Classes<'a> {
-    pub(super) fn new(classes: &[&'a IngressClass], options: &'a Options) -> Self {
+impl Classes {
+    pub(super) fn new<'a>(
+        classes: impl Iterator<Item = &'a IngressClass> + Clone,
+        options: &Options,
+    ) -> Self {
         let is_ours = |class: &IngressClass| *class.controller == *options.controller_name;
         // As admission does it: the newest, then the first name.
         let default = classes
-            .iter()
+            .clone()
             .filter(|class| class.default)
             .min_by_key(|class| (Reverse(class.age), &class.name));
         Self {
-            options,
             ours: classes
-                .iter()
-                .map(|class| (&*class.name, is_ours(class)))
+                .map(|class| (Arc::clone(&class.name), is_ours(class)))
                 .collect(),
-            default: default.map(|class| is_ours(class)),
+            default: default.map(is_ours),
         }
     }
 
     /// Whether an object is ours.
-    pub(super) fn is_ours(&self, kind: RouteKind, class: &ClassRef) -> bool {
+    pub(super) fn is_ours(&self, options: &Options, kind: RouteKind, class: &ClassRef) -> bool {
         match class {
-            ClassRef::Named(name) if self.ours.is_empty() => **name == *self.options.ingress_class,
+            ClassRef::Named(name) if self.ours.is_empty() => **name == *options.ingress_class,
             ClassRef::Named(name) => self.ours.get(&**name).copied().unwrap_or(false),
-            ClassRef::Legacy(name) => **name == *self.options.ingress_class,
-            ClassRef::Unset => self.takes_classless(kind),
+            ClassRef::Legacy(name) => **name == *options.ingress_class,
+            ClassRef::Unset => self.takes_classless(options, kind),
         }
     }
 
-    fn takes_classless(&self, kind: RouteKind) -> bool {
-        let watched = self.options.watch_ingress_without_class && kind == RouteKind::Ingress;
-        match (self.options.origin, kind) {
+    fn takes_classless(&self, options: &Options, kind: RouteKind) -> bool {
+        let watched = options.watch_ingress_without_class && kind == RouteKind::Ingress;
+        match (options.origin, kind) {
             // Admission gave it the default class if it was to have it.
             (SourceKind::Cluster, RouteKind::Ingress) if !watched => false,
             // In a directory without any class nobody else can be meant.
@@ -117,6 +117,8 @@ mod tests {
             ingress_class: "hawser".into(),
             watch_ingress_without_class: watch,
             origin,
+            own_addresses: Vec::new(),
+            peer_service: None,
         }
     }
 
@@ -135,8 +137,7 @@ mod tests {
         kind: RouteKind,
         class: &ClassRef,
     ) -> bool {
-        let classes: Vec<_> = classes.iter().collect();
-        Classes::new(&classes, options).is_ours(kind, class)
+        Classes::new(classes.iter(), options).is_ours(options, kind, class)
     }
 
     #[rstest]

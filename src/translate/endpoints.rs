@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use hashbrown::HashSet;
 use k8s_openapi::api::discovery::v1;
 
 use super::{
@@ -30,8 +31,29 @@ pub(super) struct Slice {
     endpoints: Vec<Address>,
     /// What is ignored, without the name of the slice.
     ignored: Listed<String>,
-    /// Addresses that only files may have.
-    loopback: Listed<IpAddr>,
+}
+
+/// Which addresses count.
+#[derive(Debug, Clone)]
+pub(super) struct Filter {
+    pub(super) origin: SourceKind,
+    /// Hawser's own addresses: requests that went there would come back.
+    pub(super) own: HashSet<IpAddr>,
+}
+
+impl Filter {
+    /// Why a cluster's address is ignored.
+    fn refuses(&self, ip: &IpAddr) -> Option<&'static str> {
+        if self.origin == SourceKind::Directory {
+            None
+        } else if ip.is_loopback() {
+            Some("a loopback address would be Hawser's own")
+        } else if self.own.contains(ip) {
+            Some("it is Hawser's own address")
+        } else {
+            None
+        }
+    }
 }
 
 /// One endpoint of a slice, on every port.
@@ -58,25 +80,19 @@ impl Slice {
                 Quoted(&slice.address_type)
             ));
         }
-        let mut loopback = Listed::default();
         let endpoints = slice
             .endpoints
             .iter()
             .filter(|_| !by_name)
-            .filter_map(|endpoint| address(endpoint, &mut ignored))
-            .inspect(|address| {
-                if address.ip.is_loopback() {
-                    loopback.push(address.ip);
-                }
-            });
+            .filter_map(|endpoint| address(endpoint, &mut ignored));
+        let endpoints = endpoints.collect();
         Self {
             namespace: prepare::namespace(&slice.metadata),
             service: service.map(|name| name.as_str().into()),
             name: prepare::name(&slice.metadata),
-            endpoints: endpoints.collect(),
+            endpoints,
             ports: slice.ports.iter().flatten().filter_map(port).collect(),
             ignored,
-            loopback,
         }
     }
 
@@ -95,20 +111,21 @@ impl Slice {
         !self.endpoints.is_empty()
     }
 
+    /// The addresses.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.endpoints.iter().map(|endpoint| endpoint.ip)
+    }
+
     /// What the user should know about the slice.
-    pub(super) fn warnings(&self, origin: SourceKind) -> impl Iterator<Item = String> {
+    pub(super) fn warnings(&self, filter: &Filter) -> impl Iterator<Item = String> {
         let ignored = self.ignored.iter().cloned();
-        let refused = self
-            .loopback
-            .iter()
-            .filter(move |_| origin == SourceKind::Cluster);
-        let loopback = refused.map(|ip| {
-            format!(
-                "has the address {ip}, which is ignored: a loopback address would be Hawser's own"
-            )
+        let refused = self.endpoints.iter().filter_map(|address| {
+            let ip = address.ip;
+            let why = filter.refuses(&ip)?;
+            Some(format!("has the address {ip}, which is ignored: {why}"))
         });
         ignored
-            .chain(loopback)
+            .chain(refused)
             .map(|text| format!("EndpointSlice {}/{} {text}", self.namespace, self.name))
     }
 }
@@ -169,13 +186,13 @@ fn refused(ip: &IpAddr) -> Option<&'static str> {
 
 /// The endpoints of a port in total order, each address once, whichever slices name it. While an endpoint moves
 /// from one slice to another it is in both: the better word counts.
-pub(super) fn endpoints(slices: &[&Slice], port: &str, origin: SourceKind) -> Vec<Endpoint> {
+pub(super) fn endpoints(slices: &[Arc<Slice>], port: &str, filter: &Filter) -> Vec<Endpoint> {
     let mut merged: BTreeMap<SocketAddr, Endpoint> = BTreeMap::new();
     for slice in slices {
         let numbers = slice.ports.iter().filter(|(name, _)| **name == *port);
         for &(_, number) in numbers {
             for address in &slice.endpoints {
-                if address.ip.is_loopback() && origin == SourceKind::Cluster {
+                if filter.refuses(&address.ip).is_some() {
                     continue;
                 }
                 let socket = SocketAddr::new(address.ip, number);
@@ -225,6 +242,9 @@ mod tests {
     #[case("IPv4", "127.0.0.1", SourceKind::Cluster, false)]
     #[case("IPv6", "::1", SourceKind::Cluster, false)]
     #[case("IPv6", "::ffff:127.0.0.1", SourceKind::Cluster, false)]
+    #[case("IPv4", "10.0.0.9", SourceKind::Cluster, false)]
+    #[case("IPv6", "::ffff:10.0.0.9", SourceKind::Cluster, false)]
+    #[case("IPv4", "10.0.0.9", SourceKind::Directory, true)]
     #[case("IPv4", "127.0.0.1", SourceKind::Directory, true)]
     #[case("IPv4", "0.0.0.0", SourceKind::Directory, false)]
     #[case("IPv6", "::ffff:0.0.0.0", SourceKind::Directory, false)]
@@ -240,8 +260,15 @@ mod tests {
         #[case] fine: bool,
     ) {
         let slice = slice(family, address);
-        assert_eq!(endpoints(&[&slice], "", origin).len(), usize::from(fine));
-        assert_eq!(slice.warnings(origin).count(), usize::from(!fine));
+        let filter = Filter {
+            origin,
+            own: HashSet::from(["10.0.0.9".parse().unwrap()]),
+        };
+        assert_eq!(slice.warnings(&filter).count(), usize::from(!fine));
+        assert_eq!(
+            endpoints(&[Arc::new(slice)], "", &filter).len(),
+            usize::from(fine)
+        );
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub(super) fn prepare(ingress: &v1::Ingress) -> RouteObject {
     }
     RouteObject {
         id: reader.id,
+        version: prepare::version(meta),
         age: prepare::age(meta),
         class,
         rules: reader.rules,

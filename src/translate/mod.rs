@@ -1,34 +1,38 @@
 //! Objects in, configuration and verdicts out. Pure and total: no clock, no I/O, no `Result`.
 //!
-//! Two stages. [`prepare`] judges one object on its own and reduces it to what routing needs; sources keep
-//! the result, so a change costs what changed. [`translate`] puts all objects together: classes,
-//! references, claims, order. Nothing that an object says can hurt another object, except where the
-//! rules of precedence say so.
+//! Two stages. [`prepare`] judges one object on its own and reduces it to what routing needs. A [`Translator`]
+//! keeps all objects together (classes, references, claims, order), so that a change costs what it touches;
+//! [`translate`] is the same for all objects at once. Nothing that an object says can hurt another object, except where
+//! the rules of precedence say so.
 
 mod annotation;
-mod assemble;
 mod backend;
-mod claim;
 mod class;
+mod defaults;
 mod endpoints;
 mod fault;
 mod headers;
 mod host;
+mod host_state;
 mod ingress;
-mod inputs;
-mod judge;
+mod member;
 mod path;
 mod policy;
 mod prepare;
+mod translator;
+mod uses;
 mod verdict;
 mod websocket_route;
 
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
+
 use crate::ir;
 
 pub use prepare::{Prepared, prepare};
+pub use translator::{Delta, Translator};
 pub use verdict::{Condition, Verdict};
 
 /// What translation must know besides the objects.
@@ -42,6 +46,10 @@ pub struct Options {
     pub watch_ingress_without_class: bool,
     /// Where the objects come from.
     pub origin: SourceKind,
+    /// Addresses of this pod. A cluster's endpoints with one of them are refused: requests would come back.
+    pub own_addresses: Vec<IpAddr>,
+    /// Namespace and name of the Service that has all replicas: its addresses are Hawser's own, too.
+    pub peer_service: Option<(String, String)>,
 }
 
 /// Where objects come from: some Ingress rules differ.
@@ -65,12 +73,11 @@ pub struct Output {
 /// Translates all objects together. The order of `objects` has no influence. Each object is expected once;
 /// of two with the same kind, namespace and name the caller chooses.
 pub fn translate<'a>(objects: impl IntoIterator<Item = &'a Prepared>, options: &Options) -> Output {
-    let inputs = inputs::Inputs::new(objects, options);
-    let backends = backend::Backends::new(&inputs, options.origin);
-    let mut judged = judge::judge(&inputs, &backends);
-    let config = assemble::assemble(&mut judged, &backends);
+    let mut translator = Translator::new(options.clone());
+    let objects = objects.into_iter();
+    translator.apply(objects.map(|object| (object.key(), Some(object.clone()))));
     Output {
-        config,
-        verdicts: verdict::verdicts(&inputs, judged),
+        config: translator.config(),
+        verdicts: translator.verdicts(),
     }
 }

@@ -35,6 +35,7 @@ pub(super) enum Item {
 #[derive(Debug)]
 pub(super) struct RouteObject {
     pub(super) id: ir::ObjectId,
+    pub(super) version: ir::ObjectVersion,
     pub(super) age: ir::Age,
     pub(super) class: ClassRef,
     /// The valid rules.
@@ -46,6 +47,58 @@ pub(super) struct RouteObject {
     /// What was left out, and why.
     pub(super) faults: Listed<Fault>,
     pub(super) warnings: Listed<String>,
+}
+
+impl RouteObject {
+    /// Every rule, the `defaultBackend` last.
+    pub(super) fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().chain(&self.default)
+    }
+
+    /// Names of the Services that it refers to, some several times.
+    pub(super) fn services(&self) -> impl Iterator<Item = &Arc<str>> {
+        let refs = self.all_rules().flat_map(|rule| &rule.refs);
+        refs.filter_map(|reference| match &reference.target {
+            RefTarget::Service { name, .. } => Some(name),
+            RefTarget::Unsupported(_) => None,
+        })
+    }
+}
+
+impl Prepared {
+    /// The object.
+    pub fn key(&self) -> api::ObjectKey {
+        let key = |kind: &str, namespace: &str, name: &str| api::ObjectKey {
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        match &self.0 {
+            Item::Route(it) => key(it.id.kind.as_str(), &it.id.namespace, &it.id.name),
+            Item::Class(it) => key("IngressClass", "", &it.name),
+            Item::Service(it) => key("Service", &it.namespace, &it.name),
+            Item::Slice(it) => key("EndpointSlice", &it.namespace, it.name()),
+        }
+    }
+
+    /// Its version; that of an object that is not judged is the default.
+    pub fn version(&self) -> ir::ObjectVersion {
+        match &self.0 {
+            Item::Route(it) => it.version.clone(),
+            Item::Class(_) | Item::Service(_) | Item::Slice(_) => ir::ObjectVersion::default(),
+        }
+    }
+
+    /// Whether both are the result of one and the same [`prepare`].
+    pub fn is(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Item::Route(a), Item::Route(b)) => Arc::ptr_eq(a, b),
+            (Item::Class(a), Item::Class(b)) => Arc::ptr_eq(a, b),
+            (Item::Service(a), Item::Service(b)) => Arc::ptr_eq(a, b),
+            (Item::Slice(a), Item::Slice(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
 }
 
 /// A rule of a `WebSocketRoute`, a path of an Ingress, or a `defaultBackend`.
@@ -227,6 +280,14 @@ pub(super) fn object_id(kind: RouteKind, meta: &ObjectMeta) -> ir::ObjectId {
         namespace: namespace(meta),
         name: name(meta),
         kind,
+    }
+}
+
+/// Version of an object.
+pub(super) fn version(meta: &ObjectMeta) -> ir::ObjectVersion {
+    ir::ObjectVersion {
+        uid: meta.uid.as_deref().unwrap_or_default().into(),
+        generation: meta.generation.unwrap_or_default(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! What became of each object, in the words of the contract.
 
+use std::sync::Arc;
+
 use super::{
     backend::Unresolved,
-    fault::{Fault, Listed},
-    inputs::Inputs,
-    judge::{Judged, Outcome},
-    prepare::RouteObject,
+    defaults::Defaults,
+    fault::{Cut, Fault, Listed, Reason},
+    member::Member,
+    prepare::{RouteObject, Rule},
 };
 use crate::{
     api::{
@@ -15,7 +17,7 @@ use crate::{
             resolved_refs,
         },
     },
-    ir::ObjectId,
+    ir::{self, HostPattern, ObjectId, PathMatch},
 };
 
 /// What became of one object.
@@ -23,6 +25,12 @@ use crate::{
 pub struct Verdict {
     /// The object.
     pub object: api::ObjectKey,
+    /// Its version.
+    #[serde(skip)]
+    pub version: ir::ObjectVersion,
+    /// Every backend that its rules refer to, each once.
+    #[serde(skip)]
+    pub backends: Vec<ir::BackendId>,
     /// False: another controller's, and nothing else is said about it.
     pub ours: bool,
     /// `Accepted`, `ResolvedRefs` and, while true, `PartiallyInvalid`. `Programmed` is the source's to add, except where
@@ -70,27 +78,20 @@ impl Condition {
     }
 }
 
-/// One verdict per object, in total order.
-pub(super) fn verdicts(inputs: &Inputs<'_>, judged: Judged<'_>) -> Vec<Verdict> {
-    let foreign = inputs.foreign.iter().map(|object| {
-        let verdict = Verdict {
-            object: key(&object.id),
-            ours: false,
-            conditions: Vec::new(),
-            warnings: Vec::new(),
-        };
-        (&object.id, verdict)
-    });
-    let ours = inputs.routes.iter().zip(judged.outcomes);
-    let mut all: Vec<(&ObjectId, Verdict)> = ours
-        .map(|(object, outcome)| (&object.id, verdict(object, outcome)))
-        .chain(foreign)
-        .collect();
-    all.sort_by_key(|(id, _)| *id);
-    all.into_iter().map(|(_, verdict)| verdict).collect()
+/// The verdict of another controller's object.
+pub(super) fn foreign(object: &RouteObject) -> Verdict {
+    Verdict {
+        object: key(&object.id),
+        version: object.version.clone(),
+        backends: Vec::new(),
+        ours: false,
+        conditions: Vec::new(),
+        warnings: Vec::new(),
+    }
 }
 
-fn key(id: &ObjectId) -> api::ObjectKey {
+/// The object, as sources name it.
+pub(super) fn key(id: &ObjectId) -> api::ObjectKey {
     api::ObjectKey {
         kind: id.kind.as_str().to_owned(),
         namespace: String::from(&*id.namespace),
@@ -98,8 +99,87 @@ fn key(id: &ObjectId) -> api::ObjectKey {
     }
 }
 
-fn verdict(object: &RouteObject, outcome: Outcome) -> Verdict {
-    let mut conditions = Vec::with_capacity(2);
+/// What became of the claims of an object.
+struct Outcome {
+    /// Whether any of it is served.
+    live: bool,
+    /// Rules, or matches of rules, that lost to an older claim.
+    conflicts: Listed<Fault>,
+}
+
+fn outcome<'a>(
+    object: &RouteObject,
+    winner: impl Fn(&HostPattern, &PathMatch) -> Option<&'a ObjectId>,
+    defaults: &'a Defaults,
+) -> Outcome {
+    let mut outcome = Outcome {
+        live: !object.bare_hosts.is_empty(),
+        conflicts: Listed::default(),
+    };
+    for rule in &object.rules {
+        for host in rule.hosts.iter() {
+            for matched in &rule.matches {
+                let Some(winner) = winner(host, &matched.path) else {
+                    outcome.live = true;
+                    continue;
+                };
+                let field = rule.match_field(matched.item);
+                let message = conflict(host, &matched.path, winner);
+                outcome.conflicts.push(conflicted(rule, field, message));
+            }
+        }
+    }
+    if let Some(rule) = &object.default {
+        match defaults.winner_over(&object.id.namespace) {
+            None => outcome.live = true,
+            Some(winner) => outcome.conflicts.push(conflicted(
+                rule,
+                "spec.defaultBackend".to_owned(),
+                format!(
+                    "requests that no rule takes belong to {winner}, whose defaultBackend is older"
+                ),
+            )),
+        }
+    }
+    outcome
+}
+
+/// A rule or match that lost.
+fn conflicted(rule: &Rule, field: String, message: String) -> Fault {
+    Fault {
+        rule: Some(Arc::clone(&rule.id.rule)),
+        reason: Reason::Conflicted,
+        field,
+        message,
+    }
+}
+
+fn conflict(host: &HostPattern, path: &PathMatch, winner: &ObjectId) -> String {
+    let on = match host {
+        HostPattern::Any => "every host".to_owned(),
+        host => format!("host {host}"),
+    };
+    match path {
+        PathMatch::Regex(_) => format!(
+            "Regex paths on {on} belong to namespace {}: {winner} has the oldest claim there",
+            winner.namespace
+        ),
+        path => format!(
+            "{} on {on} belongs to {winner}, which is older",
+            Cut(&path.to_string())
+        ),
+    }
+}
+
+/// The verdict of an object that is ours. `winner` says who has a path that the object lost.
+pub(super) fn verdict<'a>(
+    member: &Member,
+    winner: impl Fn(&HostPattern, &PathMatch) -> Option<&'a ObjectId>,
+    defaults: &'a Defaults,
+) -> Verdict {
+    let object = &member.object;
+    let outcome = outcome(object, winner, defaults);
+    let mut conditions = Vec::with_capacity(3);
     // First, so that the winner is always named, however many faults there are.
     let mut faults = outcome.conflicts;
     faults.extend(object.faults.clone());
@@ -113,7 +193,7 @@ fn verdict(object: &RouteObject, outcome: Outcome) -> Verdict {
             faults.to_string(),
         ));
     }
-    conditions.push(resolved(&outcome.unresolved));
+    conditions.push(resolved(&member.unresolved));
     if !outcome.live {
         conditions.push(Condition::new(
             PROGRAMMED,
@@ -130,9 +210,11 @@ fn verdict(object: &RouteObject, outcome: Outcome) -> Verdict {
         ));
     }
     let mut warnings = object.warnings.clone();
-    warnings.extend(outcome.warnings);
+    warnings.extend(member.warnings.clone());
     Verdict {
         object: key(&object.id),
+        version: object.version.clone(),
+        backends: member.backends.iter().cloned().collect(),
         ours: true,
         conditions,
         warnings: warnings.into_lines(),
@@ -141,7 +223,7 @@ fn verdict(object: &RouteObject, outcome: Outcome) -> Verdict {
 
 /// A rule that would have been served but for another object says more than one that never could.
 fn reason(faults: &Listed<Fault>) -> &'static str {
-    use super::fault::Reason::{Conflicted, InvalidSpec};
+    use Reason::{Conflicted, InvalidSpec};
     let conflict = faults.iter().find(|fault| fault.reason == Conflicted);
     let first = conflict.or_else(|| faults.iter().next());
     first.map_or(InvalidSpec, |fault| fault.reason).as_str()

@@ -62,6 +62,7 @@ pub(super) fn prepare(route: &api::WebSocketRoute) -> RouteObject {
     }
     RouteObject {
         id,
+        version: prepare::version(&route.metadata),
         age: prepare::age(&route.metadata),
         class: match &route.spec.ingress_class_name {
             Some(name) => ClassRef::Named(name.as_str().into()),

@@ -56,6 +56,17 @@ impl Registry {
         self.closed.lock().iter().rev().cloned().collect()
     }
 
+    /// How many are open of each object.
+    pub fn count_by_object(&self) -> HashMap<ir::ObjectId, u64> {
+        let mut counts = HashMap::new();
+        for entry in self.live.lock().values() {
+            *counts
+                .entry(entry.route.rule.id.object.clone())
+                .or_insert(0) += 1;
+        }
+        counts
+    }
+
     /// How many are open.
     pub fn len(&self) -> usize {
         self.live.lock().len()

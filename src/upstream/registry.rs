@@ -1,7 +1,7 @@
 //! All backends by id.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -13,41 +13,76 @@ use crate::ir;
 /// All backends by id. Never on the path of a request: a table holds the backends that it needs.
 #[derive(Debug, Default)]
 pub struct Registry {
-    backends: Mutex<BTreeMap<ir::BackendId, Arc<Backend>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    backends: BTreeMap<ir::BackendId, Arc<Backend>>,
+    /// No route refers to these any more, but somebody may hold them: an older table, a tunnel.
+    left: BTreeSet<ir::BackendId>,
 }
 
 impl Registry {
     /// The backend of this id, made on first use.
     pub fn backend(&self, id: &ir::BackendId) -> Arc<Backend> {
-        match self.backends.lock().entry(id.clone()) {
-            Entry::Occupied(known) => Arc::clone(known.get()),
-            Entry::Vacant(place) => Arc::clone(place.insert(Arc::new(Backend::new(id.clone())))),
+        self.state.lock().backend(id)
+    }
+
+    /// Gives backends their endpoints.
+    pub fn set<'a>(
+        &self,
+        backends: impl IntoIterator<Item = (&'a ir::BackendId, &'a ir::Backend)>,
+    ) {
+        let mut state = self.state.lock();
+        for (id, backend) in backends {
+            state.left.remove(id);
+            state.backend(id).set_endpoints(&backend.endpoints);
         }
     }
 
-    /// Gives every backend its endpoints at once. Backends that are no longer named have no endpoints from
-    /// then on, and those of them that nobody holds go.
-    pub fn apply(&self, backends: &BTreeMap<ir::BackendId, ir::Backend>) {
-        let mut known = self.backends.lock();
-        for (id, backend) in backends {
-            known
-                .entry(id.clone())
-                .or_insert_with(|| Arc::new(Backend::new(id.clone())))
-                .set_endpoints(&backend.endpoints);
-        }
-        known.retain(|id, backend| {
-            if backends.contains_key(id) {
-                return true;
+    /// No route refers to these any more: they have no endpoints from now on, and go when nobody holds them. To be
+    /// called after every change, so that those go that were held the last time.
+    pub fn release<'a>(&self, ids: impl IntoIterator<Item = &'a ir::BackendId>) {
+        let mut state = self.state.lock();
+        let State { backends, left } = &mut *state;
+        for id in ids {
+            if let Some(backend) = backends.get(id) {
+                backend.set_endpoints(&[]);
+                left.insert(id.clone());
             }
-            backend.set_endpoints(&[]);
+        }
+        left.retain(|id| {
             // A clone can only be made from the map, which is locked, or from another clone.
-            Arc::strong_count(backend) > 1
+            let held = backends
+                .get(id)
+                .is_some_and(|backend| Arc::strong_count(backend) > 1);
+            if !held {
+                backends.remove(id);
+            }
+            held
         });
+    }
+
+    /// Gives every backend its endpoints at once, and lets go of all others.
+    pub fn apply(&self, backends: &BTreeMap<ir::BackendId, ir::Backend>) {
+        self.set(backends);
+        let known: Vec<_> = self.state.lock().backends.keys().cloned().collect();
+        self.release(known.iter().filter(|id| !backends.contains_key(*id)));
     }
 
     /// All backends, for the admin API and metrics, in the order of their ids.
     pub fn list(&self) -> Vec<Arc<Backend>> {
-        self.backends.lock().values().cloned().collect()
+        self.state.lock().backends.values().cloned().collect()
+    }
+}
+
+impl State {
+    fn backend(&mut self, id: &ir::BackendId) -> Arc<Backend> {
+        match self.backends.entry(id.clone()) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => Arc::clone(place.insert(Arc::new(Backend::new(id.clone())))),
+        }
     }
 }
 
@@ -110,5 +145,26 @@ mod tests {
         drop(held);
         registry.apply(&BTreeMap::new());
         assert!(registry.list().is_empty());
+    }
+
+    #[test]
+    fn a_change_of_some_leaves_the_others_alone() {
+        let registry = Registry::default();
+        registry.apply(&config(&[("a", "10.0.0.1:80"), ("b", "10.0.0.2:80")]));
+        let held = registry.backend(&id("b"));
+        registry.set(&config(&[("c", "10.0.0.3:80")]));
+        registry.release([&id("b")]);
+        assert!(held.endpoints().is_empty());
+        assert_eq!(registry.list().len(), 3, "b is held");
+        assert_eq!(registry.backend(&id("a")).endpoints().len(), 1);
+        registry.set(&config(&[("b", "10.0.0.4:80")]));
+        drop(held);
+        registry.release([]);
+        assert_eq!(registry.list().len(), 3, "b is named again");
+        let held = registry.backend(&id("c"));
+        registry.release([&id("c")]);
+        drop(held);
+        registry.release([]);
+        assert_eq!(registry.list().len(), 2, "c goes later");
     }
 }

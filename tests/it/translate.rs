@@ -4,5 +4,6 @@ mod golden;
 mod lookup;
 mod objects;
 mod properties;
+mod sequence;
 mod strategy;
 mod view;

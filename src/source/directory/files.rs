@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 pub(super) use due::{Change, Task};
 pub(super) use entry::{Found, Seen, Stamp};
-pub(super) use view::View;
+pub(super) use view::{Refusal, View};
 
 use super::{FileProblem, manifest::Manifest};
 use due::Schedule;

@@ -10,6 +10,7 @@
 //! (editors, version control, and the `..data` of mounted `ConfigMaps` live there). Links are followed.
 
 mod files;
+mod handed;
 mod key;
 mod look;
 mod manifest;

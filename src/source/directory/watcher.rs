@@ -11,7 +11,7 @@ use super::{
     signals::Shared,
     worker::{Sink, Worker},
 };
-use crate::source::rebuild::{Rebuild, Update};
+use crate::source::rebuild::{Changes, Rebuild};
 
 /// Time between two attempts to start the thread.
 const RETRY: Duration = Duration::from_secs(1);
@@ -21,8 +21,9 @@ impl Sink for Rebuild {
         self.metrics.source_event();
     }
 
-    fn update(&mut self, update: Update<'_>) {
-        self.apply(&update);
+    fn apply(&mut self, changes: Changes, broken: usize) {
+        self.metrics.source_errors(broken);
+        Self::apply(self, changes);
     }
 }
 

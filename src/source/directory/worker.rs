@@ -19,6 +19,7 @@ use tracing::error;
 use super::{
     FileProblem,
     files::{Files, Found, Listing, Look, Task},
+    handed::Handed,
     key::Key,
     look::{self, Bytes},
     manifest::Manifest,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     api::Review,
-    source::rebuild::{Refused, Update},
+    source::rebuild::Changes,
     translate::{self, Prepared},
 };
 
@@ -48,12 +49,12 @@ const SCAN_GAP: Duration = Duration::from_millis(40);
 /// more re-scan.
 const SCAN_AGAIN: Duration = Duration::from_millis(200);
 
-/// Where a complete set of objects goes.
+/// Where changes go.
 pub(super) trait Sink: Send + 'static {
     /// Files changed.
     fn event(&mut self);
-    /// These objects count now.
-    fn update(&mut self, update: Update<'_>);
+    /// These changes count now; so many files and objects are broken.
+    fn apply(&mut self, changes: Changes, broken: usize);
 }
 
 /// Watches one directory.
@@ -64,6 +65,7 @@ pub(super) struct Worker<S> {
     signals: Receiver<Signal>,
     watches: Watches,
     files: Files<Prepared>,
+    handed: Handed,
     prints: RandomState,
     report: Report,
     /// Dirt since then is not live yet.
@@ -92,6 +94,7 @@ impl<S: Sink> Worker<S> {
             signals,
             watches: Watches::new(),
             files: Files::new(),
+            handed: Handed::default(),
             prints: RandomState::new(),
             report: Report::default(),
             since: None,
@@ -287,24 +290,11 @@ impl<S: Sink> Worker<S> {
         if self.since.is_none() && found.is_some() {
             self.sink.event();
         }
-        self.sink.update(Update {
-            objects: view
-                .objects
-                .iter()
-                .map(|(key, prepared)| (&***key, *prepared))
-                .collect(),
-            refused: view
-                .refused
-                .iter()
-                .map(|refusal| Refused {
-                    object: &refusal.key,
-                    problems: &refusal.problems,
-                    kept: refusal.kept,
-                })
-                .collect(),
-            broken: view.problems.len(),
+        let changes = Changes {
+            objects: self.handed.changes(&view),
             since: self.since.take().or(found).unwrap_or_else(Instant::now),
-        });
+        };
+        self.sink.apply(changes, view.problems.len());
         self.published = true;
     }
 }

@@ -10,18 +10,20 @@ use crate::{
 };
 
 fn rebuild() -> Rebuild {
-    Rebuild {
-        live: Arc::new(Live::new()),
-        backends: Arc::default(),
-        metrics: Metrics::new(),
-        options: Options {
+    Rebuild::new(
+        Arc::new(Live::new()),
+        Arc::default(),
+        Metrics::new(),
+        Options {
             controller_name: "hawser.dev/ingress-controller".into(),
             ingress_class: "hawser".into(),
             watch_ingress_without_class: false,
             origin: SourceKind::Directory,
+            own_addresses: Vec::new(),
+            peer_service: None,
         },
-        verdicts: Arc::default(),
-    }
+        Arc::default(),
+    )
 }
 
 fn prepared(manifest: serde_json::Value) -> (ObjectKey, Prepared) {
@@ -62,14 +64,32 @@ fn service(name: &str, addresses: &[&str]) -> [(ObjectKey, Prepared); 2] {
     ]
 }
 
-fn apply(rebuild: &Rebuild, objects: &[(ObjectKey, Prepared)], refused: Vec<Refused<'_>>) -> u64 {
-    rebuild.apply(&Update {
-        objects: objects
-            .iter()
-            .map(|(key, prepared)| (key, prepared))
-            .collect(),
-        broken: refused.len(),
-        refused,
+fn set(objects: &[(ObjectKey, Prepared)]) -> Vec<(ObjectKey, Change)> {
+    let objects = objects.iter().cloned();
+    objects
+        .map(|(key, object)| (key, Change::Set(object)))
+        .collect()
+}
+
+/// A refusal of version 7 of an object.
+fn refused(key: &ObjectKey, message: &str) -> (ObjectKey, Change) {
+    let change = Change::Refused {
+        version: ir::ObjectVersion {
+            uid: "refused".into(),
+            generation: 7,
+        },
+        problems: vec![Problem {
+            field: "spec.rules".into(),
+            message: message.into(),
+        }],
+        bare: None,
+    };
+    (key.clone(), change)
+}
+
+fn apply(rebuild: &mut Rebuild, objects: Vec<(ObjectKey, Change)>) -> u64 {
+    rebuild.apply(Changes {
+        objects,
         since: Instant::now(),
     });
     rebuild.live.load().generation()
@@ -90,36 +110,35 @@ fn words(verdict: &Verdict) -> Vec<String> {
 
 #[test]
 fn the_first_table_is_one_even_without_routes() {
-    let rebuild = rebuild();
-    assert_eq!(apply(&rebuild, &[], Vec::new()), 1);
-    assert_eq!(apply(&rebuild, &[], Vec::new()), 1, "nothing changed");
+    let mut rebuild = rebuild();
+    assert_eq!(apply(&mut rebuild, Vec::new()), 1);
+    assert_eq!(apply(&mut rebuild, Vec::new()), 1, "nothing changed");
 }
 
 #[test]
 fn only_a_change_of_routes_makes_a_table() {
-    let rebuild = rebuild();
+    let mut rebuild = rebuild();
     let mut objects = vec![route("a", "s", "hawser")];
     objects.extend(service("s", &["10.0.0.1"]));
-    assert_eq!(apply(&rebuild, &objects, Vec::new()), 1);
+    assert_eq!(apply(&mut rebuild, set(&objects)), 1);
     let backend = rebuild.backends.list().remove(0);
     assert_eq!(backend.endpoints().len(), 1);
 
-    objects.truncate(1);
-    objects.extend(service("s", &["10.0.0.1", "10.0.0.2"]));
-    assert_eq!(apply(&rebuild, &objects, Vec::new()), 1, "endpoints only");
+    let more = service("s", &["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(apply(&mut rebuild, set(&more)), 1, "endpoints only");
     assert_eq!(backend.endpoints().len(), 2);
 
-    objects.push(route("b", "s", "hawser"));
-    assert_eq!(apply(&rebuild, &objects, Vec::new()), 2);
-    objects.pop();
-    assert_eq!(apply(&rebuild, &objects, Vec::new()), 3);
-    assert_eq!(apply(&rebuild, &objects[..0], Vec::new()), 4);
+    let b = route("b", "s", "hawser");
+    assert_eq!(apply(&mut rebuild, set(std::slice::from_ref(&b))), 2);
+    assert_eq!(apply(&mut rebuild, vec![(b.0, Change::Gone)]), 3);
+    let gone = objects.iter().map(|(key, _)| (key.clone(), Change::Gone));
+    assert_eq!(apply(&mut rebuild, gone.collect()), 4);
     assert!(backend.endpoints().is_empty(), "nothing names it any more");
 }
 
 #[test]
 fn verdicts_say_what_is_live() {
-    let rebuild = rebuild();
+    let mut rebuild = rebuild();
     let mut objects = vec![
         route("a", "s", "hawser"),
         route("b", "s", "other"),
@@ -127,26 +146,10 @@ fn verdicts_say_what_is_live() {
     ];
     objects.extend(service("s", &["10.0.0.1"]));
     let (new, old) = (route("d", "s", "hawser").0, objects[0].0.clone());
-    let problems = [Problem {
-        field: "spec.rules".into(),
-        message: "must not be empty".into(),
-    }];
-    let refused = |object, kept| Refused {
-        object,
-        problems: &problems,
-        kept,
-    };
-    let slice = objects[4].0.clone();
-    apply(
-        &rebuild,
-        &objects,
-        vec![
-            refused(&new, false),
-            refused(&old, true),
-            refused(&slice, true),
-        ],
-    );
-    let verdicts = Arc::clone(&rebuild.verdicts.verdicts.read());
+    let mut changes = set(&objects);
+    changes.extend([&new, &old, &objects[4].0].map(|key| refused(key, "must not be empty")));
+    apply(&mut rebuild, changes);
+    let verdicts = rebuild.verdicts.list();
     let names: Vec<_> = verdicts
         .iter()
         .map(|verdict| &*verdict.object.name)
@@ -177,14 +180,67 @@ fn verdicts_say_what_is_live() {
         words(&verdicts[3]),
         ["Accepted=false/InvalidSpec", "Programmed=false/NoValidRule"]
     );
+    for verdict in [&verdicts[0], &verdicts[3]] {
+        let version = &verdict.version;
+        assert_eq!((&*version.uid, version.generation), ("refused", 7));
+    }
+
+    apply(&mut rebuild, set(&objects[..1]));
+    let verdict = rebuild.verdicts.get(&old).expect("a verdict");
+    assert_eq!(
+        words(&verdict)[2],
+        "Programmed=true/Programmed",
+        "well again"
+    );
+    assert_eq!(rebuild.refused(), 2);
+    apply(&mut rebuild, vec![(new.clone(), Change::Gone)]);
+    assert_eq!(rebuild.verdicts.get(&new), None);
+}
+
+#[test]
+fn what_a_newer_version_knows_is_unsupported_here() {
+    let mut rebuild = rebuild();
+    let (key, _) = route("a", "s", "hawser");
+    let newer = refused(&key, "unsupported value `Mirror`, expected one of `Allow`");
+    apply(&mut rebuild, vec![newer]);
+    let verdict = rebuild.verdicts.get(&key).expect("a verdict");
+    assert_eq!(words(&verdict)[0], "Accepted=false/UnsupportedValue");
+}
+
+#[test]
+fn an_object_of_another_class_is_not_ours_even_if_it_was_never_readable() {
+    let mut rebuild = rebuild();
+    for (name, class, ours) in [("a", "hawser", true), ("b", "other", false)] {
+        let (key, bare) = route(name, "s", class);
+        let (_, change) = refused(&key, "unknown");
+        let Change::Refused {
+            version, problems, ..
+        } = change
+        else {
+            panic!("a refusal")
+        };
+        let bare = Some(bare);
+        let change = Change::Refused {
+            version,
+            problems,
+            bare,
+        };
+        apply(&mut rebuild, vec![(key.clone(), change)]);
+        let verdict = rebuild.verdicts.get(&key).expect("a verdict");
+        assert_eq!(verdict.ours, ours, "{name}");
+        if ours {
+            let message = &verdict.conditions[0].message;
+            assert!(message.contains("no version"), "{message}");
+        }
+    }
 }
 
 #[test]
 fn metrics_tell_of_every_table() {
-    let rebuild = rebuild();
+    let mut rebuild = rebuild();
     let mut objects = vec![route("a", "s", "hawser")];
     objects.extend(service("s", &["10.0.0.1"]));
-    apply(&rebuild, &objects, Vec::new());
+    apply(&mut rebuild, set(&objects));
     let text = rebuild.metrics.encode();
     for line in [
         "hawser_table_generation 1",
@@ -194,4 +250,87 @@ fn metrics_tell_of_every_table() {
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
+}
+
+/// A route with a rule of this name; `poison` makes translation fail.
+fn route_of_rule(name: &str, rule: &str) -> (ObjectKey, Change) {
+    let (key, object) = prepared(json!({
+        "apiVersion": "hawser.dev/v1alpha1",
+        "kind": "WebSocketRoute",
+        "metadata": {"name": name, "uid": "u", "generation": 2},
+        "spec": {
+            "hostnames": [format!("{name}.example.com")],
+            "rules": [{"name": rule, "backendRefs": [{"name": "s", "port": 80}]}],
+        },
+    }));
+    (key, Change::Set(object))
+}
+
+/// `host rule` of everything that is served.
+fn served(rebuild: &Rebuild) -> Vec<String> {
+    let live = rebuild.live.load();
+    let ways = live.routes().map(|entry| {
+        let host = entry.host.map(ToString::to_string).unwrap_or_default();
+        format!("{host} {}", entry.route.rule.id.rule)
+    });
+    ways.collect()
+}
+
+#[test]
+fn an_object_that_makes_hawser_fail_costs_only_itself() {
+    let mut rebuild = rebuild();
+    let mut first = vec![
+        route_of_rule("a", "all"),
+        route_of_rule("b", "poison"),
+        route_of_rule("c", "all"),
+    ];
+    first.extend(set(&service("s", &["10.0.0.1"])));
+    assert_eq!(apply(&mut rebuild, first), 1);
+    assert_eq!(served(&rebuild), ["a.example.com all", "c.example.com all"]);
+
+    let second = vec![
+        route_of_rule("a", "poison"),
+        (route_of_rule("c", "all").0, Change::Gone),
+        route_of_rule("d", "all"),
+        route_of_rule("e", "poison"),
+    ];
+    assert_eq!(apply(&mut rebuild, second), 2);
+    assert_eq!(
+        served(&rebuild),
+        ["a.example.com all", "d.example.com all"],
+        "the last good version stays, the rest goes on"
+    );
+    assert_eq!(rebuild.refused(), 3);
+    let verdict = |name: &str| {
+        let key = route_of_rule(name, "all").0;
+        rebuild.verdicts.get(&key).expect("a verdict")
+    };
+    let a = verdict("a");
+    assert_eq!(
+        words(&a),
+        [
+            "Accepted=false/InvalidSpec",
+            "ResolvedRefs=true/ResolvedRefs",
+            "Programmed=false/NoValidRule"
+        ]
+    );
+    assert_eq!(
+        a.conditions[0].message,
+        "made Hawser fail; please report it; the last version that was valid stays live"
+    );
+    assert_eq!(a.version.generation, 2);
+    assert_eq!(words(&verdict("d"))[0], "Accepted=true/Accepted");
+    assert_eq!(rebuild.verdicts.list().len(), 4, "c is gone");
+    let text = rebuild.metrics.encode();
+    assert!(
+        text.contains("hawser_translation_failures_total 3"),
+        "{text}"
+    );
+
+    // Afterwards a change costs what it touches again.
+    assert_eq!(apply(&mut rebuild, vec![route_of_rule("e", "all")]), 3);
+    assert_eq!(rebuild.refused(), 2);
+    let more = service("s", &["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(apply(&mut rebuild, set(&more)), 3);
+    assert_eq!(rebuild.backends.list()[0].endpoints().len(), 2);
 }

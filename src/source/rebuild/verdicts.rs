@@ -1,16 +1,20 @@
 //! What became of each object, as the admin API and the log tell it.
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
+mod store;
 
-use parking_lot::RwLock;
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
-use super::Refused;
+use super::Refusal;
 use crate::{
     api::{
         ObjectKey, Problem,
-        conditions::{ACCEPTED, PARTIALLY_INVALID, PROGRAMMED, accepted, programmed},
+        conditions::{
+            ACCEPTED, PARTIALLY_INVALID, PROGRAMMED, RESOLVED_REFS, accepted, programmed,
+        },
     },
+    ir,
     translate::{Condition, Verdict},
 };
 
@@ -18,27 +22,55 @@ use crate::{
 /// Hawser starts; all of them stand in the admin API.
 const MAX_LINES: usize = 100;
 
-/// The verdicts of the live table.
-#[derive(Debug, Default)]
-pub struct Verdicts {
-    /// In total order.
-    pub verdicts: RwLock<Arc<Vec<Verdict>>>,
-}
+pub use store::{Moves, Verdicts};
+
+/// How a problem begins that only a newer Hawser may not have.
+const UNSUPPORTED: &str = "unsupported value";
 
 impl Verdicts {
-    /// Takes the verdicts of a table that is live now, and logs those that are not what they were.
-    pub(super) fn replace(&self, translated: Vec<Verdict>, refused: &[Refused<'_>]) {
-        let new = Arc::new(complete(translated, refused));
-        let old = std::mem::replace(&mut *self.verdicts.write(), Arc::clone(&new));
-        log(&old, &new);
+    /// Takes verdicts over that are true now, `None` for objects that are gone, and logs those that are not what they
+    /// were.
+    pub(super) fn replace(&self, verdicts: impl IntoIterator<Item = (ObjectKey, Option<Verdict>)>) {
+        let changed: Vec<_> = verdicts
+            .into_iter()
+            .filter(|(key, verdict)| self.get(key).as_deref() != verdict.as_ref())
+            .map(|(key, verdict)| (key, verdict.map(Arc::new)))
+            .collect();
+        self.apply(changed.iter().cloned());
+        log(&changed);
     }
 }
 
-/// Adds what translation cannot know: what is live, and what the schema refused.
-fn complete(mut verdicts: Vec<Verdict>, refused: &[Refused<'_>]) -> Vec<Verdict> {
-    for verdict in verdicts.iter_mut().filter(|verdict| verdict.ours) {
-        let conditions = &mut verdict.conditions;
-        if conditions.iter().all(|known| known.type_ != PROGRAMMED) {
+/// Adds to what translation says what it cannot know: what is live, and what is refused. `None`: the object is gone,
+/// or its kind is not judged.
+pub(super) fn complete(
+    key: &ObjectKey,
+    translated: Option<Verdict>,
+    refusal: Option<&Refusal>,
+) -> Option<Verdict> {
+    if !matches!(&*key.kind, "WebSocketRoute" | "Ingress") {
+        return None;
+    }
+    let kept = translated.is_some() && refusal.is_none_or(|refusal| !refusal.bare);
+    let mut verdict = match (translated, refusal) {
+        (Some(verdict), _) => verdict,
+        (None, None) => return None,
+        (None, Some(_)) => Verdict {
+            object: key.clone(),
+            version: ir::ObjectVersion::default(),
+            backends: Vec::new(),
+            ours: true,
+            conditions: Vec::new(),
+            warnings: Vec::new(),
+        },
+    };
+    if !verdict.ours {
+        return Some(verdict);
+    }
+    let conditions = &mut verdict.conditions;
+    match refusal {
+        Some(refusal) => refuse(&mut verdict, refusal, kept),
+        None if conditions.iter().all(|known| known.type_ != PROGRAMMED) => {
             conditions.push(Condition {
                 type_: PROGRAMMED,
                 status: true,
@@ -46,43 +78,18 @@ fn complete(mut verdicts: Vec<Verdict>, refused: &[Refused<'_>]) -> Vec<Verdict>
                 message: String::new(),
             });
         }
+        None => {}
     }
-    // Translation orders by namespace and name first; this is the order of all that follows.
-    verdicts.sort_by(|a, b| a.object.cmp(&b.object));
-    // Gathered apart: ten thousand may come at once.
-    let mut new: BTreeMap<&ObjectKey, Verdict> = BTreeMap::new();
-    for refused in refused {
-        if !matches!(&*refused.object.kind, "WebSocketRoute" | "Ingress") {
-            continue;
-        }
-        let known = verdicts.binary_search_by(|verdict| verdict.object.cmp(refused.object));
-        if let Ok(place) = known {
-            if let Some(verdict) = verdicts.get_mut(place).filter(|verdict| verdict.ours) {
-                refuse(verdict, refused);
-            }
-            continue;
-        }
-        let verdict = new.entry(refused.object).or_insert_with(|| Verdict {
-            object: refused.object.clone(),
-            ours: true,
-            conditions: Vec::new(),
-            warnings: Vec::new(),
-        });
-        refuse(verdict, refused);
-    }
-    if !new.is_empty() {
-        verdicts.extend(new.into_values());
-        verdicts.sort_by(|a, b| a.object.cmp(&b.object));
-    }
-    verdicts
+    Some(verdict)
 }
 
-fn refuse(verdict: &mut Verdict, refused: &Refused<'_>) {
-    let replaced = [ACCEPTED, PARTIALLY_INVALID, PROGRAMMED];
+/// Only what is known of references stays: they are those of the version that is live.
+fn refuse(verdict: &mut Verdict, refusal: &Refusal, kept: bool) {
+    verdict.version = refusal.version.clone();
     verdict
         .conditions
-        .retain(|condition| !replaced.contains(&condition.type_));
-    let live = if refused.kept {
+        .retain(|condition| condition.type_ == RESOLVED_REFS);
+    let live = if kept {
         "the last version that was valid stays live"
     } else {
         "no version of it was valid yet"
@@ -93,18 +100,18 @@ fn refuse(verdict: &mut Verdict, refused: &Refused<'_>) {
         reason,
         message,
     };
-    verdict.conditions.insert(
-        0,
-        bad(
-            ACCEPTED,
-            accepted::INVALID_SPEC,
-            format!("{}; {live}", texts(refused.problems)),
-        ),
-    );
+    let unsupported = |problem: &Problem| problem.message.starts_with(UNSUPPORTED);
+    let reason = if !refusal.problems.is_empty() && refusal.problems.iter().all(unsupported) {
+        accepted::UNSUPPORTED_VALUE
+    } else {
+        accepted::INVALID_SPEC
+    };
+    let message = format!("{}; {live}", texts(&refusal.problems));
+    verdict.conditions.insert(0, bad(ACCEPTED, reason, message));
     verdict.conditions.push(bad(
         PROGRAMMED,
         programmed::NO_VALID_RULE,
-        format!("the schema refuses the object; {live}"),
+        format!("the newest version is not used, see Accepted; {live}"),
     ));
 }
 
@@ -119,34 +126,16 @@ fn texts(problems: &[Problem]) -> String {
     texts.join("; ")
 }
 
-/// Both are in total order.
-fn log(old: &[Verdict], new: &[Verdict]) {
-    let mut lines = 0_usize;
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => break,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(old), Some(new)) => old.object.cmp(&new.object),
-        };
-        let before = if order.is_le() { old.next() } else { None };
-        let after = if order.is_ge() { new.next() } else { None };
-        if before == after {
-            continue;
-        }
-        lines += 1;
-        if lines > MAX_LINES {
-            continue;
-        }
-        match (before, after) {
-            (_, Some(verdict)) => tell(verdict),
-            (Some(verdict), None) => info!(object = %verdict.object, "gone"),
-            (None, None) => {}
+fn log(changed: &[(ObjectKey, Option<Arc<Verdict>>)]) {
+    for (object, verdict) in changed.iter().take(MAX_LINES) {
+        if let Some(verdict) = verdict {
+            tell(verdict);
+        } else {
+            info!(%object, "gone");
         }
     }
-    if lines > MAX_LINES {
-        info!("{} more objects changed", lines - MAX_LINES);
+    if changed.len() > MAX_LINES {
+        info!("{} more objects changed", changed.len() - MAX_LINES);
     }
 }
 

@@ -313,14 +313,51 @@ fn the_next_table_shares_compiled_patterns() {
     let first = compile(&config);
     let next = first.next(&config, |id| id.service.to_string());
     assert_eq!(next.generation(), first.generation() + 1);
-    assert_eq!(next.patterns.len(), 2);
-    for (source, pattern) in &next.patterns {
-        assert!(Arc::ptr_eq(pattern, &first.patterns[source]));
-    }
     assert_eq!(Asked::new("i", "/aaa").taken_by(&next), Some("s"));
+    let pattern = |table: &super::Table<String>| {
+        let source = "/a+".into();
+        table.shared.pools().pattern(&source)
+    };
+    let known = pattern(&first);
+    assert!(Arc::ptr_eq(&known, &pattern(&next)));
+    assert_eq!(Arc::strong_count(&known), 5, "two hosts of two tables");
+    drop(first);
     // What is no longer used goes.
     let last = next.next(&ir::Config::default(), |id| id.service.to_string());
-    assert!(last.patterns.is_empty());
+    drop(next);
+    assert_eq!(Arc::strong_count(&known), 1);
+    assert!(Arc::ptr_eq(&known, &pattern(&last)), "still held");
+}
+
+#[test]
+fn a_change_of_one_host_shares_all_others() {
+    let first = compile(&config(vec![
+        ("a", vec![candidate("p", "/p")]),
+        ("*.b", vec![candidate("q", "/q")]),
+        ("gone", vec![candidate("r", "/r")]),
+        ("*", vec![candidate("s", "/s")]),
+    ]));
+    let changed = config(vec![("a", vec![candidate("t", "/p")])]).hosts;
+    let changed = changed
+        .into_iter()
+        .map(|(host, routes)| (host, Some(Arc::new(routes))));
+    let delta = ir::Delta {
+        hosts: changed.chain([(host("gone"), None)]).collect(),
+        ..ir::Delta::default()
+    };
+    let next = first.change(&delta, |id| id.service.to_string());
+    assert_eq!(next.generation(), first.generation() + 1);
+    let of = |table: &super::Table<String>, name: &str| {
+        std::ptr::from_ref(table.host(name).expect("a host")).addr()
+    };
+    for shared in ["x.b", "other"] {
+        assert_eq!(of(&first, shared), of(&next, shared), "{shared}");
+    }
+    assert_ne!(of(&first, "a"), of(&next, "a"));
+    assert_eq!(Asked::new("a", "/p").taken_by(&next), Some("t"));
+    assert_eq!(Asked::new("a", "/p").taken_by(&first), Some("p"));
+    assert_eq!(Asked::new("gone", "/s").taken_by(&next), Some("s"));
+    assert_eq!(next.routes().count(), 3);
 }
 
 #[test]

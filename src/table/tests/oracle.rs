@@ -1,5 +1,7 @@
 //! The table against a linear scan in the order of precedence.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use regex::Regex;
 
@@ -161,6 +163,25 @@ prop_compose! {
     }
 }
 
+/// From one configuration to the next.
+fn delta(before: &ir::Config, after: &ir::Config) -> ir::Delta {
+    let gone = before
+        .hosts
+        .keys()
+        .filter(|host| !after.hosts.contains_key(host));
+    let gone = gone.map(|host| (host.clone(), None));
+    let changed = after
+        .hosts
+        .iter()
+        .filter(|(host, routes)| before.hosts.get(host) != Some(routes));
+    let changed = changed.map(|(host, routes)| (host.clone(), Some(Arc::new(routes.clone()))));
+    ir::Delta {
+        hosts: gone.chain(changed).collect(),
+        fallback: (before.fallback != after.fallback).then(|| after.fallback.clone()),
+        ..ir::Delta::default()
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -170,14 +191,18 @@ proptest! {
         requests in prop::collection::vec(asked(), 1..30),
     ) {
         let mut table = super::Table::empty();
+        let mut before = ir::Config::default();
         for config in configs {
-            let next = table.next(&config, |id| id.service.to_string());
-            prop_assert_eq!(next.generation(), table.generation() + 1);
-            prop_assert!(next.serves(&config));
-            table = next;
-            for request in &requests {
-                prop_assert_eq!(request.taken_by(&table), scan(&config, request), "{:?}", request);
+            let whole = table.next(&config, |id| id.service.to_string());
+            let changed = table.change(&delta(&before, &config), |id| id.service.to_string());
+            for next in [&whole, &changed] {
+                prop_assert_eq!(next.generation(), table.generation() + 1);
+                prop_assert!(next.serves(&config));
+                for request in &requests {
+                    prop_assert_eq!(request.taken_by(next), scan(&config, request), "{:?}", request);
+                }
             }
+            (table, before) = (changed, config);
         }
     }
 }

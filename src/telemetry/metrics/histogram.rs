@@ -24,7 +24,7 @@ pub(super) const BUILD_BOUNDS: &[f64] = &[
 
 /// Upper bounds of `propagation_seconds`; the holdoff alone is 10 to 100 ms.
 pub(super) const PROPAGATION_BOUNDS: &[f64] = &[
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+    0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
 ];
 
 /// Observations by bucket. Costs no memory before the first observation.

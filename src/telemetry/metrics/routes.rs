@@ -45,6 +45,7 @@ struct State {
     /// The label `rule` is dropped.
     per_object: bool,
     full: bool,
+    existing: Existing,
     rules: HashMap<ir::RouteId, Entry>,
     objects: HashMap<ir::ObjectId, Entry>,
 }
@@ -98,23 +99,21 @@ impl Routes {
         state.insert(id, self.epoch)
     }
 
-    /// Tells which rules exist.
+    /// Tells which rules exist, all of them.
     pub(super) fn set_rules(&self, rules: &mut dyn Iterator<Item = &ir::RouteId>) {
         let rules: HashSet<&ir::RouteId> = rules.collect();
-        let objects: HashSet<&ir::ObjectId> = rules.iter().map(|id| &id.object).collect();
-        let now = Instant::now();
         let mut state = self.state.write();
-        state.choose_labels(rules.len());
-        for (id, entry) in &mut state.rules {
-            entry.exists(rules.contains(id), now);
-        }
-        for (id, entry) in &mut state.objects {
-            entry.exists(objects.contains(id), now);
-        }
-        if state.per_object {
-            state.fold(self.epoch, |object| objects.contains(object), now);
-        }
-        state.sweep(now);
+        let known = &state.existing.rules;
+        let removed = known.iter().filter(|id| !rules.contains(id));
+        let removed: Vec<_> = removed.cloned().collect();
+        let added = rules.into_iter().filter(|id| !known.contains(*id));
+        let added: Vec<_> = added.cloned().collect();
+        state.change(&added, &removed, self.epoch);
+    }
+
+    /// Tells which rules exist that did not, and the other way round.
+    pub(super) fn change_rules(&self, added: &[ir::RouteId], removed: &[ir::RouteId]) {
+        self.state.write().change(added, removed, self.epoch);
     }
 
     /// The numbers by label set, in order. Lets go of what has had its time.
@@ -143,7 +142,57 @@ impl Routes {
     }
 }
 
+/// The rules that are served, whether they have series or not.
+#[derive(Debug, Default)]
+struct Existing {
+    rules: HashSet<ir::RouteId>,
+    /// Number of rules of each object.
+    objects: HashMap<ir::ObjectId, usize>,
+}
+
+impl Existing {
+    fn add(&mut self, id: &ir::RouteId) {
+        if self.rules.insert(id.clone()) {
+            *self.objects.entry(id.object.clone()).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, id: &ir::RouteId) {
+        if self.rules.remove(id)
+            && let Some(count) = self.objects.get_mut(&id.object)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.objects.remove(&id.object);
+            }
+        }
+    }
+}
+
 impl State {
+    fn change(&mut self, added: &[ir::RouteId], removed: &[ir::RouteId], epoch: Instant) {
+        let now = Instant::now();
+        for id in added {
+            self.existing.add(id);
+        }
+        for id in removed {
+            self.existing.remove(id);
+        }
+        self.choose_labels();
+        for id in added.iter().chain(removed) {
+            if let Some(entry) = self.rules.get_mut(id) {
+                entry.exists(self.existing.rules.contains(id), now);
+            }
+            if let Some(entry) = self.objects.get_mut(&id.object) {
+                entry.exists(self.existing.objects.contains_key(&id.object), now);
+            }
+        }
+        if self.per_object {
+            self.fold(epoch, now);
+        }
+        self.sweep(now);
+    }
+
     fn find(&self, id: &ir::RouteId) -> Option<Arc<RouteMetrics>> {
         let entry = if self.per_object {
             self.objects.get(&id.object)
@@ -154,14 +203,16 @@ impl State {
     }
 
     fn insert(&mut self, id: &ir::RouteId, epoch: Instant) -> Arc<RouteMetrics> {
+        let now = Instant::now();
         let entry = if self.per_object {
-            self.objects
-                .entry(id.object.clone())
-                .or_insert_with(|| Entry::new(Labels::object(&id.object), epoch))
+            let exists = self.existing.objects.contains_key(&id.object);
+            let entry = self.objects.entry(id.object.clone());
+            entry.or_insert_with(|| Entry::new(Labels::object(&id.object), epoch, exists, now))
         } else {
-            self.rules
-                .entry(id.clone())
-                .or_insert_with(|| Entry::new(Labels::rule(id), epoch))
+            // A tunnel may outlive its rule.
+            let exists = self.existing.rules.contains(id);
+            let entry = self.rules.entry(id.clone());
+            entry.or_insert_with(|| Entry::new(Labels::rule(id), epoch, exists, now))
         };
         Arc::clone(&entry.series)
     }
@@ -171,7 +222,8 @@ impl State {
     }
 
     /// Drops the label `rule`, or takes it back.
-    fn choose_labels(&mut self, rules: usize) {
+    fn choose_labels(&mut self) {
+        let rules = self.existing.rules.len();
         if !self.per_object && rules > MAX_RULES {
             self.per_object = true;
             tracing::warn!(
@@ -186,16 +238,15 @@ impl State {
     }
 
     /// Moves the numbers of rules that nobody holds to their object, so that its counters do not fall when a rule goes.
-    fn fold(&mut self, epoch: Instant, exists: impl Fn(&ir::ObjectId) -> bool, now: Instant) {
-        let objects = &mut self.objects;
+    fn fold(&mut self, epoch: Instant, now: Instant) {
+        let (objects, existing) = (&mut self.objects, &self.existing.objects);
         self.rules.retain(|id, entry| {
             if entry.is_held() {
                 return true;
             }
             let object = objects.entry(id.object.clone()).or_insert_with(|| {
-                let mut object = Entry::new(Labels::object(&id.object), epoch);
-                object.exists(exists(&id.object), now);
-                object
+                let exists = existing.contains_key(&id.object);
+                Entry::new(Labels::object(&id.object), epoch, exists, now)
             });
             object.series.absorb(&entry.series);
             false
@@ -211,10 +262,10 @@ impl State {
 }
 
 impl Entry {
-    fn new(labels: Labels, epoch: Instant) -> Self {
+    fn new(labels: Labels, epoch: Instant, exists: bool, now: Instant) -> Self {
         Self {
             series: RouteMetrics::new(labels, epoch),
-            gone: None,
+            gone: (!exists).then_some(now),
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) fn options() -> Options {
         ingress_class: "hawser".into(),
         watch_ingress_without_class: false,
         origin: SourceKind::Directory,
+        own_addresses: Vec::new(),
+        peer_service: None,
     }
 }
 
@@ -36,6 +38,18 @@ pub(super) fn read(yaml: &str) -> Input {
             }
             input.options.watch_ingress_without_class =
                 document["watchIngressWithoutClass"] == true;
+            let strings = |field: &str| {
+                let values = document[field].as_array().into_iter().flatten();
+                values
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            let own = strings("ownAddresses").into_iter();
+            input.options.own_addresses = own.map(|ip| ip.parse().expect("an address")).collect();
+            if let [namespace, name] = &*strings("peerService") {
+                input.options.peer_service = Some((namespace.clone(), name.clone()));
+            }
         } else {
             input.objects.push(object(document));
         }

@@ -25,6 +25,11 @@ pub(super) fn objects() -> impl Strategy<Value = Vec<Object>> {
     })
 }
 
+/// One object.
+pub(super) fn object() -> impl Strategy<Value = Object> {
+    manifest().prop_map(objects::object)
+}
+
 fn manifest() -> impl Strategy<Value = Value> {
     prop_oneof![
         4 => route(),

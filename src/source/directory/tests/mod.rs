@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{watcher, worker::Sink};
 use crate::{
     ir,
-    source::rebuild::{Live, Rebuild, Update, Verdicts},
+    source::rebuild::{Changes, Live, Rebuild, Verdicts},
     telemetry::metrics::Metrics,
     translate::{Options, SourceKind, Verdict},
     upstream,
@@ -54,8 +54,8 @@ impl Sink for Recorder {
         Sink::event(&mut self.rebuild);
     }
 
-    fn update(&mut self, update: Update<'_>) {
-        Sink::update(&mut self.rebuild, update);
+    fn apply(&mut self, changes: Changes, broken: usize) {
+        Sink::apply(&mut self.rebuild, changes, broken);
         self.history.lock().push(served(&self.rebuild.live));
     }
 }
@@ -104,18 +104,20 @@ async fn watch(outer: TempDir) -> Watched {
 /// The same without waiting.
 fn begin(outer: TempDir) -> Watched {
     let dir = outer.path().join("routes");
-    let rebuild = Rebuild {
-        live: Arc::new(Live::new()),
-        backends: Arc::new(upstream::Registry::default()),
-        metrics: Metrics::new(),
-        options: Options {
+    let rebuild = Rebuild::new(
+        Arc::new(Live::new()),
+        Arc::new(upstream::Registry::default()),
+        Metrics::new(),
+        Options {
             controller_name: "hawser.dev/ingress-controller".into(),
             ingress_class: "hawser".into(),
             watch_ingress_without_class: false,
             origin: SourceKind::Directory,
+            own_addresses: Vec::new(),
+            peer_service: None,
         },
-        verdicts: Arc::default(),
-    };
+        Arc::default(),
+    );
     let history = Arc::default();
     let stop = CancellationToken::new();
     let (live, backends) = (Arc::clone(&rebuild.live), Arc::clone(&rebuild.backends));
@@ -173,7 +175,7 @@ impl Watched {
             in_time,
             "waited for {what}; served is {:#?}, verdicts are {:#?}",
             self.served(),
-            self.verdicts.verdicts.read()
+            self.verdicts.list()
         );
     }
 
@@ -185,8 +187,8 @@ impl Watched {
             .all(|served| served.iter().any(|way| way == route))
     }
 
-    fn verdict(&self, name: &str) -> Option<Verdict> {
-        let verdicts = Arc::clone(&self.verdicts.verdicts.read());
+    fn verdict(&self, name: &str) -> Option<Arc<Verdict>> {
+        let verdicts = self.verdicts.list();
         verdicts
             .iter()
             .find(|verdict| verdict.object.name == name)

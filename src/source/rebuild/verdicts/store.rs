@@ -1,0 +1,156 @@
+//! Every verdict with the moment at which it last changed, so that whoever follows asks only for what is new.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::{api::ObjectKey, ir::ObjectVersion, translate::Verdict};
+
+/// Deletions that are remembered for those who follow. Who is further behind reads everything anew.
+const MAX_GONE: usize = 4096;
+
+/// The verdicts of the live table.
+#[derive(Debug)]
+pub struct Verdicts {
+    state: RwLock<State>,
+    moved: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: BTreeMap<ObjectKey, Entry>,
+    /// Objects by the cursor of their last change.
+    order: BTreeMap<u64, ObjectKey>,
+    /// Deletions, the oldest first.
+    gone: VecDeque<(u64, ObjectKey, ObjectVersion)>,
+    /// Deletions up to here are no longer in `gone`.
+    forgotten: u64,
+    cursor: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: u64,
+    verdict: Arc<Verdict>,
+}
+
+/// What happened after a cursor.
+#[derive(Debug, Clone, Default)]
+pub struct Moves {
+    /// Ask with this next time.
+    pub cursor: u64,
+    /// True: `changed` is all that there is, and whatever it does not name is gone.
+    pub complete: bool,
+    /// Verdicts that are new or changed, those that changed first come first.
+    pub changed: Vec<Arc<Verdict>>,
+    /// Objects that are gone, with the version that they had.
+    pub gone: Vec<(ObjectKey, ObjectVersion)>,
+}
+
+impl Verdicts {
+    /// All of them in the order of their objects.
+    pub fn list(&self) -> Vec<Arc<Verdict>> {
+        let state = self.state.read();
+        let verdicts = state.known.values();
+        verdicts.map(|entry| Arc::clone(&entry.verdict)).collect()
+    }
+
+    /// The verdict of an object.
+    pub fn get(&self, object: &ObjectKey) -> Option<Arc<Verdict>> {
+        let state = self.state.read();
+        let entry = state.known.get(object)?;
+        Some(Arc::clone(&entry.verdict))
+    }
+
+    /// What happened after a cursor; 0 for everything.
+    pub fn after(&self, cursor: u64) -> Moves {
+        let state = self.state.read();
+        let complete = cursor == 0 || cursor < state.forgotten || cursor > state.cursor;
+        let from = if complete { 0 } else { cursor };
+        let changed = state
+            .order
+            .range(from.saturating_add(1)..)
+            .filter_map(|(_, key)| state.known.get(key));
+        let gone = state.gone.iter().filter(|(at, ..)| !complete && *at > from);
+        Moves {
+            cursor: state.cursor,
+            complete,
+            changed: changed.map(|entry| Arc::clone(&entry.verdict)).collect(),
+            gone: gone
+                .map(|(_, key, version)| (key.clone(), version.clone()))
+                .collect(),
+        }
+    }
+
+    /// The cursor, to wait for its next move.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    /// Replaces verdicts; `None` for an object that is gone.
+    pub(in crate::source) fn apply(
+        &self,
+        changes: impl IntoIterator<Item = (ObjectKey, Option<Arc<Verdict>>)>,
+    ) {
+        let cursor = {
+            let mut state = self.state.write();
+            for (key, verdict) in changes {
+                state.put(key, verdict);
+            }
+            state.cursor
+        };
+        self.moved.send_if_modified(|last| {
+            let moved = *last != cursor;
+            *last = cursor;
+            moved
+        });
+    }
+}
+
+impl Default for Verdicts {
+    fn default() -> Self {
+        Self {
+            state: RwLock::default(),
+            moved: watch::Sender::new(0),
+        }
+    }
+}
+
+impl State {
+    fn put(&mut self, key: ObjectKey, verdict: Option<Arc<Verdict>>) {
+        self.cursor += 1;
+        let at = self.cursor;
+        let before = self.known.remove(&key);
+        if let Some(before) = &before {
+            self.order.remove(&before.at);
+            // Made anew under its name it is another object: the one that followers know is gone.
+            let version = &before.verdict.version;
+            let stays = verdict
+                .as_ref()
+                .is_some_and(|new| new.version.uid == version.uid);
+            if !stays {
+                self.forget(at, key.clone(), version.clone());
+            }
+        }
+        if let Some(verdict) = verdict {
+            self.order.insert(at, key.clone());
+            self.known.insert(key, Entry { at, verdict });
+        }
+    }
+
+    fn forget(&mut self, at: u64, key: ObjectKey, version: ObjectVersion) {
+        self.gone.push_back((at, key, version));
+        while self.gone.len() > MAX_GONE {
+            if let Some((at, ..)) = self.gone.pop_front() {
+                self.forgotten = at;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
