@@ -1,4 +1,10 @@
-//! Where objects come from, and how a change becomes a live table.
+//! Where objects come from, how a change becomes a live table, and what is reported back.
 
+pub mod cluster;
 pub mod directory;
+pub mod events;
+pub mod lease;
+pub mod peers;
+pub mod publish;
 pub mod rebuild;
+pub mod status;

@@ -77,6 +77,10 @@ pub fn check_level(level: &str) -> Result<(), BadLevel> {
     parse(level).map(drop)
 }
 
+/// The client of the API server calls every failed attempt an error; Hawser says what it means, once a minute. Naming
+/// the module in the level brings it back.
+const QUIET: &str = "kube_client=off";
+
 fn parse(level: &str) -> Result<EnvFilter, BadLevel> {
     // Spans and fields may contain commas and equal signs; the parser judges those alone.
     if !level.contains('[') {
@@ -89,7 +93,7 @@ fn parse(level: &str) -> Result<EnvFilter, BadLevel> {
     }
     let trimmed: String = level.split_whitespace().collect();
     EnvFilter::builder()
-        .parse(trimmed)
+        .parse(format!("{QUIET},{trimmed}"))
         .map_err(|source| BadLevel::Syntax {
             text: level.to_owned(),
             source,

@@ -1,0 +1,345 @@
+//! From what watches tell to what is live: one place, one thing at a time.
+//!
+//! Decoding and translating takes processor time, so it happens on a thread for blocking work, and what comes
+//! meanwhile waits in a bounded queue, which slows the watches down.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::RandomState,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::{
+    Observed, StoredObject,
+    decode::decode,
+    kind::Kind,
+    known::{Known, Mark},
+    raw::Raw,
+    stored,
+    watch::{Signal, What},
+};
+use crate::{
+    api::ObjectKey,
+    source::rebuild::{Change, Changes, Rebuild},
+    telemetry::metrics::Metrics,
+};
+
+/// Signals that wait. Each may be a page of 500 objects.
+pub(super) const QUEUE: usize = 32;
+
+/// Changes come in groups (`kubectl apply -f`, a rollout): a table is built when none has come for this long,
+const QUIET: Duration = Duration::from_millis(2);
+
+/// and at the latest after this.
+const HOLDOFF: Duration = Duration::from_millis(10);
+
+/// Objects of one batch; more wait for the next one.
+const BATCH: usize = 2_000;
+
+/// Where changes go.
+pub(super) trait Sink: Send + 'static {
+    /// Makes them live.
+    fn apply(&mut self, changes: Changes);
+}
+
+impl Sink for Rebuild {
+    fn apply(&mut self, changes: Changes) {
+        Self::apply(self, changes);
+        self.metrics.source_errors(self.refused());
+    }
+}
+
+/// What one watch is about.
+pub(super) struct Part {
+    pub(super) kind: Kind,
+    pub(super) known: Known<Change>,
+    /// Asks it for a new list.
+    pub(super) relist: Arc<Notify>,
+}
+
+/// All that is known, and what is not live yet.
+pub(super) struct Feed<S> {
+    parts: Vec<Part>,
+    sink: S,
+    observed: Arc<Observed>,
+    metrics: Arc<Metrics>,
+    guard: Duration,
+    prints: RandomState,
+    pending: BTreeMap<ObjectKey, Change>,
+    stored: BTreeMap<ObjectKey, Option<StoredObject>>,
+    refused: BTreeSet<ObjectKey>,
+    since: Option<Instant>,
+    started: bool,
+}
+
+/// Runs until `stop`.
+pub(super) async fn run<S: Sink>(
+    mut feed: Feed<S>,
+    mut signals: mpsc::Receiver<Signal>,
+    stop: CancellationToken,
+) {
+    loop {
+        let batch = tokio::select! {
+            () = stop.cancelled() => return,
+            batch = gather(&mut signals, feed.next()) => batch,
+        };
+        feed.ask(Instant::now());
+        if batch.is_empty() {
+            continue;
+        }
+        let work = tokio::task::spawn_blocking(move || {
+            let done = catch_unwind(AssertUnwindSafe(|| feed.take(batch)));
+            if done.is_err() {
+                error!("a change failed unexpectedly; what is live stays");
+            }
+            feed
+        });
+        match work.await {
+            Ok(back) => feed = back,
+            // Only while the runtime ends.
+            Err(_) => return stop.cancelled().await,
+        }
+    }
+}
+
+/// Waits for a signal, or until `due`, then for those that come right behind it.
+async fn gather(signals: &mut mpsc::Receiver<Signal>, due: Option<Instant>) -> Vec<Signal> {
+    let first = tokio::select! {
+        first = signals.recv() => first,
+        () = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        } => None,
+    };
+    let Some(first) = first else {
+        return Vec::new();
+    };
+    let last = Instant::now() + HOLDOFF;
+    let mut objects = first.what.objects();
+    let mut batch = vec![first];
+    while objects < BATCH {
+        let until = last.min(Instant::now() + QUIET);
+        let Ok(Some(next)) = timeout_at(until, signals.recv()).await else {
+            break;
+        };
+        objects += next.what.objects();
+        batch.push(next);
+    }
+    batch
+}
+
+impl<S: Sink> Feed<S> {
+    pub(super) fn new(
+        parts: Vec<Part>,
+        sink: S,
+        observed: Arc<Observed>,
+        metrics: Arc<Metrics>,
+        guard: Duration,
+    ) -> Self {
+        Self {
+            parts,
+            sink,
+            observed,
+            metrics,
+            guard,
+            prints: RandomState::new(),
+            pending: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            since: None,
+            started: false,
+        }
+    }
+
+    /// When [`Feed::ask`] has something to do.
+    fn next(&self) -> Option<Instant> {
+        self.parts.iter().filter_map(|part| part.known.ask()).min()
+    }
+
+    /// Asks for the lists that are due.
+    fn ask(&mut self, now: Instant) {
+        for part in &mut self.parts {
+            if part.known.take_ask(now) {
+                part.relist.notify_one();
+            }
+        }
+    }
+
+    /// Takes what watches told, and makes it live if every kind has been listed completely.
+    fn take(&mut self, signals: Vec<Signal>) {
+        // That a list is asked for again says nothing about objects.
+        if signals
+            .iter()
+            .any(|signal| !matches!(signal.what, What::Begin))
+        {
+            self.metrics.source_event();
+        }
+        for signal in signals {
+            self.signal(signal);
+        }
+        let stored = std::mem::take(&mut self.stored);
+        if !stored.is_empty() {
+            self.observed.apply(stored);
+        }
+        if !self.started && !self.parts.iter().all(|part| part.known.is_complete()) {
+            return;
+        }
+        if self.started && self.pending.is_empty() {
+            self.since = None;
+            return;
+        }
+        self.started = true;
+        self.tell_refused();
+        let changes = Changes {
+            objects: std::mem::take(&mut self.pending).into_iter().collect(),
+            since: self.since.take().unwrap_or_else(Instant::now),
+        };
+        self.sink.apply(changes);
+    }
+
+    fn signal(&mut self, Signal { watch, at, what }: Signal) {
+        let Some(kind) = self.parts.get(watch).map(|part| part.kind) else {
+            return;
+        };
+        match what {
+            What::Begin => self.with(watch, |known| known.begin(at)),
+            What::Page(objects) => {
+                for object in objects {
+                    self.object(watch, kind, object, at, true);
+                }
+            }
+            What::End => self.end(watch, kind, at),
+            What::Nothing => {
+                self.with(watch, |known| known.begin(at));
+                self.end(watch, kind, at);
+            }
+            What::Set(object) => self.object(watch, kind, *object, at, false),
+            What::Deleted(object) => {
+                let key = object.key(kind);
+                let mut was_known = false;
+                self.with(watch, |known| was_known = known.deleted(&key));
+                if was_known {
+                    self.change(key, Change::Gone, at);
+                }
+            }
+        }
+    }
+
+    fn with(&mut self, watch: usize, act: impl FnOnce(&mut Known<Change>)) {
+        if let Some(part) = self.parts.get_mut(watch) {
+            act(&mut part.known);
+        }
+    }
+
+    /// An object of a list or an event.
+    fn object(&mut self, watch: usize, kind: Kind, mut raw: Raw, at: Instant, listed: bool) {
+        let key = raw.key(kind);
+        if let Some(stored) = stored::take(kind, &mut raw)
+            && self.observed.get(&key).is_none_or(|known| *known != stored)
+        {
+            self.stored.insert(key.clone(), Some(stored));
+        }
+        let mark = Mark {
+            version: raw.version(),
+            print: raw.print(kind, &self.prints),
+        };
+        let Some(part) = self.parts.get_mut(watch) else {
+            return;
+        };
+        let make = || decode(kind, &key, raw);
+        if listed {
+            part.known.found(&key, mark, make);
+        } else if let Some(change) = part.known.set(&key, mark, make) {
+            self.change(key, change, at);
+        }
+    }
+
+    fn end(&mut self, watch: usize, kind: Kind, at: Instant) {
+        let Some(part) = self.parts.get_mut(watch) else {
+            return;
+        };
+        let Some(listed) = part.known.end(at) else {
+            return;
+        };
+        let (before, name) = (listed.before, kind.as_str());
+        if listed.held > 0 {
+            self.metrics.source().guard_hold(name);
+            warn!(
+                kind = name,
+                missing = listed.held,
+                of = before,
+                "a complete list lacks everything, or more than half, of what is live; it stays live for {:?} \
+                 (--relist-guard), then the list is taken again",
+                self.guard
+            );
+        }
+        if listed.confirmed > 0 {
+            warn!(
+                kind = name,
+                removed = listed.confirmed,
+                of = before,
+                "a second list, {:?} later, lacks the same objects: they are removed",
+                self.guard
+            );
+        }
+        for ((namespace, object), change) in listed.changes {
+            let key = ObjectKey {
+                kind: name.to_owned(),
+                namespace: namespace.into(),
+                name: object.into(),
+            };
+            self.change(key, change.unwrap_or(Change::Gone), at);
+        }
+    }
+
+    fn change(&mut self, key: ObjectKey, change: Change, at: Instant) {
+        self.since.get_or_insert(at);
+        match &change {
+            Change::Refused { problems, .. } => {
+                // What Hawser reports about is told with its verdict.
+                let silent = matches!(&*key.kind, "WebSocketRoute" | "Ingress");
+                for problem in problems.iter().filter(|_| !silent) {
+                    warn!(
+                        object = %key,
+                        field = problem.field,
+                        "cannot be read, its last good version stays: {}",
+                        problem.message
+                    );
+                }
+                self.refused.insert(key.clone());
+            }
+            Change::Set(_) => {
+                self.refused.remove(&key);
+            }
+            Change::Gone => {
+                self.refused.remove(&key);
+                if matches!(&*key.kind, "WebSocketRoute" | "Ingress") {
+                    self.stored.insert(key.clone(), None);
+                }
+            }
+        }
+        self.pending.insert(key, change);
+    }
+
+    fn tell_refused(&self) {
+        for kind in Kind::ALL {
+            let name = kind.as_str();
+            let count = self.refused.iter().filter(|key| key.kind == name).count();
+            self.metrics.source().refused(name, count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! Signals in, changes out.
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::source::cluster::StoredStatus;
+
+/// Batches that were made live: `Kind/name=word`.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<Vec<String>>>>);
+
+impl Sink for Log {
+    fn apply(&mut self, changes: Changes) {
+        let words = changes.objects.into_iter().map(|(key, change)| {
+            let word = match change {
+                Change::Set(_) => "set".to_owned(),
+                Change::Refused { problems, .. } => {
+                    problems.into_iter().map(|it| it.field).collect()
+                }
+                Change::Gone => "gone".to_owned(),
+            };
+            format!("{}/{}={word}", key.kind, key.name)
+        });
+        self.0.lock().push(words.collect());
+    }
+}
+
+struct Case {
+    feed: Feed<Log>,
+    log: Log,
+    now: Instant,
+}
+
+const ROUTES: usize = 0;
+const INGRESSES: usize = 1;
+const GUARD: Duration = Duration::from_secs(30);
+
+impl Case {
+    /// Watches of two kinds.
+    fn new() -> Self {
+        let log = Log::default();
+        let parts = [Kind::WebSocketRoute, Kind::Ingress].map(|kind| Part {
+            kind,
+            known: Known::new(GUARD),
+            relist: Arc::default(),
+        });
+        let feed = Feed::new(
+            parts.into(),
+            log.clone(),
+            Arc::default(),
+            Metrics::new(),
+            GUARD,
+        );
+        Self {
+            feed,
+            log,
+            now: Instant::now(),
+        }
+    }
+
+    fn ready() -> Self {
+        let mut case = Self::new();
+        case.take(vec![(ROUTES, What::Nothing), (INGRESSES, What::Nothing)]);
+        case.batches();
+        case
+    }
+
+    fn take(&mut self, signals: Vec<(usize, What)>) {
+        let at = self.now;
+        let signals = signals.into_iter();
+        let signals = signals.map(|(watch, what)| Signal { watch, at, what });
+        self.feed.take(signals.collect());
+    }
+
+    fn list(&mut self, watch: usize, objects: &[Value]) {
+        let page = objects.iter().cloned().map(Raw::new).collect();
+        self.take(vec![
+            (watch, What::Begin),
+            (watch, What::Page(page)),
+            (watch, What::End),
+        ]);
+    }
+
+    fn set(&mut self, watch: usize, object: Value) {
+        self.take(vec![(watch, What::Set(Box::new(Raw::new(object))))]);
+    }
+
+    fn delete(&mut self, watch: usize, object: Value) {
+        self.take(vec![(watch, What::Deleted(Box::new(Raw::new(object))))]);
+    }
+
+    /// What was made live since the last call.
+    fn batches(&self) -> Vec<Vec<String>> {
+        std::mem::take(&mut *self.log.0.lock())
+    }
+
+    fn stored(&self, kind: Kind, name: &str) -> Option<Arc<StoredObject>> {
+        self.feed.observed.get(&ObjectKey {
+            kind: kind.as_str().into(),
+            namespace: "shop".into(),
+            name: name.into(),
+        })
+    }
+}
+
+fn route(name: &str, mode: &str, status: &Value) -> Value {
+    let backends = [json!({"name": "chat", "port": 80})];
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "generation": 1},
+        "spec": {"rules": [{"name": "all", "backendRefs": backends, "upgrade": {"mode": mode}}]},
+        "status": status,
+    })
+}
+
+fn ingress(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "generation": 1},
+        "spec": {"ingressClassName": "hawser"},
+    })
+}
+
+#[test]
+fn nothing_is_live_before_every_kind_is_complete() {
+    let mut case = Case::new();
+    case.list(ROUTES, &[route("a", "Allow", &json!({}))]);
+    case.take(vec![
+        (INGRESSES, What::Begin),
+        (INGRESSES, What::Page(vec![Raw::new(ingress("b"))])),
+    ]);
+    assert_eq!(case.batches(), Vec::<Vec<String>>::new());
+    case.take(vec![(INGRESSES, What::End)]);
+    assert_eq!(case.batches(), [["Ingress/b=set", "WebSocketRoute/a=set"]]);
+}
+
+#[test]
+fn an_empty_cluster_is_complete_too() {
+    let mut case = Case::new();
+    case.list(ROUTES, &[]);
+    case.take(vec![(INGRESSES, What::Nothing)]);
+    assert_eq!(case.batches(), [Vec::<String>::new()]);
+}
+
+#[test]
+fn a_status_is_observed_and_changes_nothing_else() {
+    let mut case = Case::ready();
+    case.set(ROUTES, route("a", "Allow", &json!({})));
+    assert_eq!(case.batches(), [["WebSocketRoute/a=set"]]);
+    let mut moved = case.feed.observed.subscribe();
+    moved.mark_unchanged();
+    case.set(
+        ROUTES,
+        route("a", "Allow", &json!({"reason": "Programmed"})),
+    );
+    assert_eq!(case.batches(), Vec::<Vec<String>>::new());
+    assert!(moved.has_changed().expect("open"));
+    let stored = case.stored(Kind::WebSocketRoute, "a").expect("stored");
+    let StoredStatus::Route(status) = &stored.status else {
+        panic!("{stored:?}")
+    };
+    assert_eq!(status.reason.as_deref(), Some("Programmed"));
+
+    moved.mark_unchanged();
+    case.set(
+        ROUTES,
+        route("a", "Allow", &json!({"reason": "Programmed"})),
+    );
+    assert!(!moved.has_changed().expect("open"));
+}
+
+#[test]
+fn an_object_that_does_not_decode_is_its_own_problem() {
+    let mut case = Case::ready();
+    case.list(
+        ROUTES,
+        &[
+            route("bad", "Mirror", &json!({})),
+            route("good", "Deny", &json!({})),
+        ],
+    );
+    let bad = "WebSocketRoute/bad=spec.rules[0].upgrade.mode";
+    assert_eq!(case.batches(), [[bad, "WebSocketRoute/good=set"]]);
+    assert!(
+        case.feed
+            .metrics
+            .encode()
+            .contains(r#"source_refused_objects{kind="WebSocketRoute"} 1"#)
+    );
+    // It is not told again, and a good version heals it.
+    case.list(
+        ROUTES,
+        &[
+            route("bad", "Mirror", &json!({})),
+            route("good", "Deny", &json!({})),
+        ],
+    );
+    assert_eq!(case.batches(), Vec::<Vec<String>>::new());
+    case.set(ROUTES, route("bad", "Allow", &json!({})));
+    assert_eq!(case.batches(), [["WebSocketRoute/bad=set"]]);
+    assert!(
+        case.feed
+            .metrics
+            .encode()
+            .contains(r#"source_refused_objects{kind="WebSocketRoute"} 0"#)
+    );
+}
+
+#[test]
+fn what_happens_in_one_batch_counts_once() {
+    let mut case = Case::ready();
+    let object = |value| What::Set(Box::new(Raw::new(value)));
+    case.take(vec![
+        (INGRESSES, object(ingress("a"))),
+        (INGRESSES, object(ingress("b"))),
+        (INGRESSES, What::Deleted(Box::new(Raw::new(ingress("a"))))),
+    ]);
+    assert_eq!(case.batches(), [["Ingress/a=gone", "Ingress/b=set"]]);
+    assert_eq!(case.stored(Kind::Ingress, "a"), None);
+    assert!(case.stored(Kind::Ingress, "b").is_some());
+}
+
+#[test]
+fn a_deleted_object_is_gone_and_an_unknown_one_is_no_news() {
+    let mut case = Case::ready();
+    case.set(INGRESSES, ingress("a"));
+    case.batches();
+    case.delete(INGRESSES, ingress("a"));
+    assert_eq!(case.batches(), [["Ingress/a=gone"]]);
+    assert_eq!(case.stored(Kind::Ingress, "a"), None);
+    case.delete(INGRESSES, ingress("a"));
+    assert_eq!(case.batches(), Vec::<Vec<String>>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_is_asked_for_again_and_then_obeyed() {
+    let mut case = Case::ready();
+    case.list(INGRESSES, &[ingress("a")]);
+    case.batches();
+    case.list(INGRESSES, &[]);
+    assert_eq!(case.batches(), Vec::<Vec<String>>::new());
+    assert!(
+        case.feed
+            .metrics
+            .encode()
+            .contains(r#"relist_guard_holds_total{kind="Ingress"} 1"#)
+    );
+    assert_eq!(case.feed.next(), Some(case.now + GUARD));
+
+    case.now += GUARD;
+    case.feed.ask(case.now);
+    let relist = Arc::clone(&case.feed.parts[INGRESSES].relist);
+    relist.notified().await;
+    case.list(INGRESSES, &[]);
+    assert_eq!(case.batches(), [["Ingress/a=gone"]]);
+    assert_eq!(case.stored(Kind::Ingress, "a"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_together_is_taken_together() {
+    let (sender, mut receiver) = mpsc::channel(QUEUE);
+    let signal = || Signal {
+        watch: 0,
+        at: Instant::now(),
+        what: What::Begin,
+    };
+    for _ in 0..5 {
+        sender.send(signal()).await.expect("room");
+    }
+    assert_eq!(gather(&mut receiver, None).await.len(), 5);
+    // Never longer than the holdoff, whatever comes.
+    let flood = tokio::spawn(async move {
+        while sender.send(signal()).await.is_ok() {
+            tokio::time::sleep(QUIET / 2).await;
+        }
+    });
+    let began = Instant::now();
+    gather(&mut receiver, None).await;
+    let first = began.elapsed();
+    assert!(first <= HOLDOFF + QUIET, "{first:?}");
+    drop(receiver);
+    flood.await.expect("ended");
+    let (_sender, mut quiet) = mpsc::channel(1);
+    assert!(
+        gather(&mut quiet, Some(Instant::now() + GUARD))
+            .await
+            .is_empty()
+    );
+}

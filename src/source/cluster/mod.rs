@@ -1,0 +1,126 @@
+//! A cluster, watched.
+//!
+//! ```text
+//!   watch (one per kind and namespace) ── raw objects, bounded queue ──► feed ──► rebuild
+//!     list in pages, then events            known: what is new; guard     │
+//!     failure, health: words, metrics       decode ► translate::prepare   └────► observed
+//! ```
+//!
+//! The first table goes live when every kind has been listed completely. From then on the API server may come and
+//! go: what is live stays until a complete list or an event says otherwise.
+
+mod connect;
+mod decode;
+mod failure;
+mod feed;
+mod guard;
+mod health;
+mod kind;
+mod known;
+mod observed;
+mod raw;
+mod stored;
+mod watch;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    feed::{Feed, Part},
+    health::Health,
+    kind::Kind,
+    known::Known,
+    watch::Watch,
+};
+use super::rebuild::Rebuild;
+
+pub use connect::{Cluster, ConnectError, connect};
+pub use observed::{
+    Address, Observed, StoredCondition, StoredIngress, StoredObject, StoredRoute, StoredStatus,
+};
+
+/// Which cluster, and what of it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `--kubeconfig`; `None` = `KUBECONFIG`, the pod's service account, or `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--context`; `None` = the current one.
+    pub context: Option<String>,
+    /// `--watch-namespace`; empty = all.
+    pub namespaces: Vec<String>,
+    /// `--relist-guard`; zero = off.
+    pub relist_guard: Duration,
+}
+
+/// Watches the cluster until `stop`, feeding `rebuild` and `observed`. Never returns early.
+pub async fn watch(
+    cluster: Cluster,
+    settings: Settings,
+    rebuild: Rebuild,
+    observed: Arc<Observed>,
+    stop: CancellationToken,
+) {
+    let metrics = Arc::clone(&rebuild.metrics);
+    let targets = targets(&settings.namespaces);
+    let kinds = targets.iter().map(|(kind, _)| *kind);
+    let health = Arc::new(Health::new(kinds, Arc::clone(&metrics)));
+    let (signals, received) = mpsc::channel(feed::QUEUE);
+    let watches = TaskTracker::new();
+    let mut parts = Vec::new();
+    for (number, (kind, namespace)) in targets.into_iter().enumerate() {
+        let relist = Arc::new(Notify::new());
+        parts.push(Part {
+            kind,
+            known: Known::new(settings.relist_guard),
+            relist: Arc::clone(&relist),
+        });
+        let watch = Watch {
+            number,
+            kind,
+            namespace,
+            client: cluster.client.clone(),
+            signals: signals.clone(),
+            relist,
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+        };
+        watches.spawn(watch.run(stop.clone()));
+    }
+    drop(signals);
+    watches.close();
+    let feed = Feed::new(parts, rebuild, observed, metrics, settings.relist_guard);
+    tokio::join!(feed::run(feed, received, stop), watches.wait());
+}
+
+/// What is watched: with namespaces, no call is made that needs rights on the whole cluster, but the one for
+/// `IngressClass`, which has no namespace and may fail.
+fn targets(namespaces: &[String]) -> Vec<(Kind, Option<String>)> {
+    let mut names: Vec<_> = namespaces.iter().cloned().map(Some).collect();
+    names.sort();
+    names.dedup();
+    let all = Kind::ALL.into_iter();
+    all.flat_map(|kind| {
+        if names.is_empty() || !kind.is_namespaced() {
+            return vec![(kind, None)];
+        }
+        names.iter().cloned().map(|name| (kind, name)).collect()
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_namespaces_only_classes_are_asked_of_the_whole_cluster() {
+        assert_eq!(targets(&[]).len(), 5);
+        let names = ["b", "a", "b"].map(str::to_owned);
+        let targets = targets(&names);
+        assert_eq!(targets.len(), 9);
+        let whole: Vec<_> = targets.iter().filter(|(_, name)| name.is_none()).collect();
+        assert_eq!(whole, [&(Kind::IngressClass, None)]);
+    }
+}

@@ -1,0 +1,366 @@
+//! One watch: a list in pages, then events, then again. It only carries objects; what they change is decided where
+//! they arrive.
+//!
+//! A watch that ran until its time was up goes on where it stood. After any other end everything is listed anew: an
+//! etcd that was restored has versions that look familiar and mean something else, and they cannot be compared.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures_util::StreamExt as _;
+use kube::{
+    Api,
+    api::{ListParams, WatchEvent, WatchParams},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{failure::Failure, health::Health, kind::Kind, raw::Raw};
+use crate::telemetry::metrics::Metrics;
+
+/// Objects of one page of a list, as client-go asks for.
+const PAGE: u32 = 500;
+
+/// A watch ends and begins anew after this time: one that is dead is noticed then, if nothing else tells.
+const WATCH: Duration = Duration::from_mins(1);
+
+/// How much later than asked a watch may end, and how much earlier it may and still count as having run its time.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// For one page, or until a watch is open. A page of 500 large objects on a slow line takes seconds.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Waiting time after the first failure, doubled with every further one.
+const FIRST_WAIT: Duration = Duration::from_millis(400);
+
+/// The longest: 10 s after the API server is back, everything must be current.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A watch that was open for so long was a success.
+const SUCCESS: Duration = Duration::from_secs(10);
+
+/// While a kind is not installed or not permitted: at first somebody may be installing it right now.
+const SOON: Duration = Duration::from_secs(5);
+const SOON_TIMES: u32 = 12;
+const LATER: Duration = Duration::from_secs(30);
+
+/// What a watch tells.
+#[derive(Debug)]
+pub(super) struct Signal {
+    /// Which watch.
+    pub(super) watch: usize,
+    /// When it came.
+    pub(super) at: Instant,
+    /// What.
+    pub(super) what: What,
+}
+
+/// What a watch tells.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A list begins.
+    Begin,
+    /// A page of it.
+    Page(Vec<Raw>),
+    /// It is complete.
+    End,
+    /// There is nothing to list, completely.
+    Nothing,
+    /// An object is new or changed.
+    Set(Box<Raw>),
+    /// An object was deleted.
+    Deleted(Box<Raw>),
+}
+
+impl What {
+    /// Number of objects.
+    pub(super) fn objects(&self) -> usize {
+        match self {
+            Self::Page(objects) => objects.len(),
+            _ => 1,
+        }
+    }
+}
+
+/// A watch.
+pub(super) struct Watch {
+    pub(super) number: usize,
+    pub(super) kind: Kind,
+    /// `None`: of all namespaces, or none.
+    pub(super) namespace: Option<String>,
+    pub(super) client: kube::Client,
+    pub(super) signals: mpsc::Sender<Signal>,
+    /// Asks for a new list.
+    pub(super) relist: Arc<Notify>,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What one watch remembers between its turns.
+#[derive(Default)]
+struct Memory {
+    /// Where to go on; `None` = list.
+    from: Option<String>,
+    /// There was a complete list.
+    listed: bool,
+    /// It is taken as listed and empty.
+    absent: bool,
+    /// Failures in a row.
+    failures: u32,
+    opened: Option<Instant>,
+}
+
+impl Watch {
+    /// Watches until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.forever() => {}
+        }
+    }
+
+    async fn forever(&self) {
+        let api: Api<Raw> = match &self.namespace {
+            Some(namespace) => {
+                Api::namespaced_with(self.client.clone(), namespace, &self.kind.api_resource())
+            }
+            None => Api::all_with(self.client.clone(), &self.kind.api_resource()),
+        };
+        let mut memory = Memory::default();
+        loop {
+            let turn = tokio::select! {
+                () = self.relist.notified() => {
+                    memory.from = None;
+                    continue;
+                }
+                turn = self.turn(&api, &mut memory) => turn,
+            };
+            let opened = memory.opened.take();
+            let Err((verb, failure)) = turn else {
+                memory.failures = 0;
+                continue;
+            };
+            memory.from = None;
+            if opened.is_some_and(|opened| opened.elapsed() >= SUCCESS) {
+                memory.failures = 0;
+            }
+            self.metrics
+                .source()
+                .restart(self.kind.as_str(), failure.reason());
+            let pause = self.failed(verb, &failure, &mut memory).await;
+            memory.failures = memory.failures.saturating_add(1);
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.relist.notified() => {}
+            }
+        }
+    }
+
+    /// Lists if need be, then watches.
+    async fn turn(
+        &self,
+        api: &Api<Raw>,
+        memory: &mut Memory,
+    ) -> Result<(), (&'static str, Failure)> {
+        let from = match memory.from.take() {
+            Some(from) => from,
+            None => self
+                .list(api, memory)
+                .await
+                .map_err(|failure| ("list", failure))?,
+        };
+        let end = self.watch(api, from, memory).await;
+        memory.from = Some(end.map_err(|failure| ("watch", failure))?);
+        Ok(())
+    }
+
+    async fn list(&self, api: &Api<Raw>, memory: &mut Memory) -> Result<String, Failure> {
+        self.send(What::Begin).await;
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = timeout(ANSWER, api.list(&params)).await;
+            let page = page.map_err(|_| Failure::Silent)??;
+            self.health.heard(self.number);
+            self.send(What::Page(page.items)).await;
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_some() {
+                continue;
+            }
+            let version = page.metadata.resource_version;
+            let Some(version) = version.filter(|version| !version.is_empty()) else {
+                return Err(Failure::Unreachable(
+                    "the API server's list has no resourceVersion; is something else answering in its place?"
+                        .to_owned(),
+                ));
+            };
+            self.send(What::End).await;
+            memory.listed = true;
+            if std::mem::take(&mut memory.absent) {
+                info!(kind = self.kind.as_str(), "the kind can be watched now");
+            }
+            return Ok(version);
+        }
+    }
+
+    /// Where to go on when the watch ran until its time was up.
+    async fn watch(
+        &self,
+        api: &Api<Raw>,
+        mut from: String,
+        memory: &mut Memory,
+    ) -> Result<String, Failure> {
+        let seconds = u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX);
+        let params = WatchParams::default().timeout(seconds);
+        let asked = Instant::now();
+        let stream = timeout(ANSWER, api.watch(&params, &from)).await;
+        let mut stream = pin!(stream.map_err(|_| Failure::Silent)??);
+        memory.opened = Some(Instant::now());
+        self.health.opened(self.number);
+        let dead = asked + WATCH + SLACK;
+        loop {
+            let Ok(event) = timeout_at(dead, stream.next()).await else {
+                return Err(Failure::Silent);
+            };
+            let Some(event) = event else {
+                return if asked.elapsed() + SLACK >= WATCH {
+                    Ok(from)
+                } else {
+                    Err(Failure::Ended)
+                };
+            };
+            self.health.heard(self.number);
+            match event? {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    note(&mut from, &object);
+                    self.send(What::Set(Box::new(object))).await;
+                }
+                WatchEvent::Deleted(object) => {
+                    note(&mut from, &object);
+                    self.send(What::Deleted(Box::new(object))).await;
+                }
+                WatchEvent::Bookmark(bookmark) => from = bookmark.metadata.resource_version,
+                WatchEvent::Error(status) => return Err(Failure::of_status(&status)),
+            }
+        }
+    }
+
+    async fn send(&self, what: What) {
+        let signal = Signal {
+            watch: self.number,
+            at: Instant::now(),
+            what,
+        };
+        // It is closed only while the process ends.
+        let _ = self.signals.send(signal).await;
+    }
+
+    /// Tells, and says how long to wait.
+    async fn failed(&self, verb: &str, failure: &Failure, memory: &mut Memory) -> Duration {
+        let patience = if memory.failures < SOON_TIMES {
+            SOON
+        } else {
+            LATER
+        };
+        match failure {
+            Failure::Absent if self.kind == Kind::WebSocketRoute => {
+                self.health.answered(self.number);
+                if !memory.absent {
+                    warn!(
+                        "the kind WebSocketRoute is not installed; install it with: hawser crd | kubectl apply -f - \
+                     (Hawser notices; until then it serves Ingress objects)",
+                    );
+                }
+                self.nothing(memory).await;
+                patience
+            }
+            Failure::Absent => {
+                let why = format!(
+                    "the API server does not know {} (404); does the kubeconfig name a Kubernetes API server?",
+                    self.kind.resource()
+                );
+                self.health.lost(self.number, &why, memory.listed);
+                backoff(memory.failures)
+            }
+            Failure::Forbidden => {
+                self.health.answered(self.number);
+                self.forbidden(verb, memory).await;
+                patience
+            }
+            Failure::Unauthorized(why) | Failure::Unreachable(why) => {
+                self.health.lost(self.number, why, memory.listed);
+                backoff(memory.failures)
+            }
+            Failure::Silent => {
+                let why = "the API server does not answer";
+                self.health.lost(self.number, why, memory.listed);
+                backoff(memory.failures)
+            }
+            // Nothing is wrong unless it goes on.
+            Failure::Desynced | Failure::Ended => {
+                debug!(
+                    kind = self.kind.as_str(),
+                    reason = failure.reason(),
+                    "listing anew"
+                );
+                backoff(memory.failures)
+            }
+        }
+    }
+
+    /// Names exactly what is missing. Where nothing else can depend on it, it counts as listed and empty.
+    async fn forbidden(&self, verb: &str, memory: &mut Memory) {
+        let place = match (&self.namespace, self.kind.is_namespaced()) {
+            (Some(namespace), _) => format!("in the namespace {namespace}"),
+            (None, true) => "in all namespaces".to_owned(),
+            (None, false) => "(it is cluster-scoped)".to_owned(),
+        };
+        let what = format!(
+            "no permission to {verb} {} {place}: grant list and watch",
+            self.kind.resource()
+        );
+        let rest = if memory.listed && !memory.absent && verb == "watch" {
+            "until then it is listed every 30 s, and changes come late"
+        } else if memory.listed && !memory.absent {
+            "what is live stays, but changes are not seen until then"
+        } else if self.kind == Kind::IngressClass {
+            self.nothing(memory).await;
+            "until then classes match by --ingress-class alone"
+        } else if self.namespace.is_some() {
+            self.nothing(memory).await;
+            "until then there are none as far as Hawser knows; everything else goes on"
+        } else {
+            "not ready until then"
+        };
+        // Repeated only where somebody must act.
+        if memory.absent && memory.failures > 0 {
+            debug!("{what}");
+        } else if memory.absent {
+            warn!("{what}; {rest}");
+        } else {
+            self.health.warn(&format!("{what}; {rest}"));
+        }
+    }
+
+    async fn nothing(&self, memory: &mut Memory) {
+        memory.absent = true;
+        memory.listed = true;
+        self.send(What::Nothing).await;
+    }
+}
+
+fn note(from: &mut String, object: &Raw) {
+    if let Some(version) = object.resource_version() {
+        version.clone_into(from);
+    }
+}
+
+/// Between half and all of the waiting time, so that replicas do not come all at once.
+fn backoff(failures: u32) -> Duration {
+    let longest = FIRST_WAIT
+        .saturating_mul(2_u32.saturating_pow(failures))
+        .min(LONGEST_WAIT);
+    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
