@@ -49,6 +49,15 @@ pub(super) fn json(
     with(StatusCode::OK, JSON, written(write))
 }
 
+/// An answer that is made.
+pub(super) fn ready(answer: Response<Bytes>) -> Response<Body> {
+    let (head, body) = answer.into_parts();
+    let mut answer = Response::from_parts(head, Full::new(body).boxed_unsync());
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
 fn with(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
     const FIELDS: [(HeaderName, &str); 2] = [
         (header::CACHE_CONTROL, "no-store"),

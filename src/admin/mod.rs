@@ -14,9 +14,17 @@ mod view;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+
 use crate::{table, telemetry, tunnel, upstream};
 
 pub use server::serve;
+
+/// Answers other replicas below `/peer/v1/`; `app` passes it in, so that this module needs no arrow to `source`.
+pub type PeerService =
+    Arc<dyn Fn(Request<()>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync>;
 
 /// What the admin server shows.
 #[derive(Clone)]
@@ -31,6 +39,8 @@ pub struct State {
     pub metrics: Arc<telemetry::metrics::Metrics>,
     /// The source's verdicts as JSON: `app` passes them in, so that this module needs no arrow to `source`.
     pub verdicts: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// The peer endpoint of the status address; `None` without `--peer-service`.
+    pub peers: Option<PeerService>,
     /// True while draining.
     pub draining: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -40,6 +50,6 @@ pub struct State {
 pub enum Surface {
     /// `--admin`: everything.
     Admin,
-    /// `--status`: `/livez`, `/readyz`, `/metrics`, nothing else.
+    /// `--status`: `/livez`, `/readyz`, `/metrics`, the peer endpoint, nothing else.
     Status,
 }

@@ -80,7 +80,7 @@ impl Connections {
 async fn connection(stream: TcpStream, surface: Surface, state: Arc<State>) {
     let answer = service_fn(move |request| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(service::answer(&request, surface, &state)) }
+        async move { Ok::<_, Infallible>(service::answer(&request, surface, &state).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

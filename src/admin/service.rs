@@ -35,8 +35,11 @@ const ADMIN_PATHS: &[(&str, &str)] = &[
     ),
 ];
 
+/// What other replicas ask for. It is in no list: it is nothing for people.
+const PEER_PATHS: &str = "/peer/v1/";
+
 /// Answers one request.
-pub(super) fn answer(
+pub(super) async fn answer(
     request: &Request<Incoming>,
     surface: Surface,
     state: &Arc<State>,
@@ -49,6 +52,11 @@ pub(super) fn answer(
         );
     }
     let path = request.uri().path();
+    if let (Surface::Status, Some(peers)) = (surface, &state.peers)
+        && path.starts_with(PEER_PATHS)
+    {
+        return answer::ready(peers(head(request)).await);
+    }
     let known = path == "/" || paths(surface).any(|(known, _)| *known == path);
     if !known {
         let text = format!("Nothing is at this path. There is:\n{}", list(surface));
@@ -71,6 +79,15 @@ pub(super) fn answer(
         "/" => answer::text(StatusCode::OK, list(surface)),
         _ => view(path, request.uri(), state),
     }
+}
+
+/// Without the body, which no peer sends.
+fn head(request: &Request<Incoming>) -> Request<()> {
+    let mut head = Request::new(());
+    *head.method_mut() = request.method().clone();
+    *head.uri_mut() = request.uri().clone();
+    *head.headers_mut() = request.headers().clone();
+    head
 }
 
 fn ready(state: &State) -> Response<Body> {

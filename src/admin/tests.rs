@@ -32,6 +32,7 @@ async fn server(surface: Surface) -> Server {
         tunnels: Arc::default(),
         metrics: telemetry::metrics::Metrics::new(),
         verdicts: Arc::new(|| json!([{"object": "chat"}])),
+        peers: None,
         draining: {
             let draining = Arc::clone(&draining);
             Arc::new(move || draining.load(Ordering::Relaxed))
@@ -310,9 +311,9 @@ async fn connections_show_open_and_ended_tunnels() {
     let (backend_side, mut origin) = pair().await;
     let parts = tunnel::Parts {
         client: client_side,
-        client_early: bytes::Bytes::new(),
+        client_early: Bytes::new(),
         backend: backend_side,
-        backend_early: bytes::Bytes::new(),
+        backend_early: Bytes::new(),
         route: Arc::clone(route),
         endpoint: backend.pick(&[]).expect("an endpoint"),
         info: tunnel::Info {
