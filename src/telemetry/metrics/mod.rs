@@ -4,10 +4,14 @@
 
 mod counts;
 mod encode;
+mod events;
 mod histogram;
+mod peers;
 mod process;
 mod route;
 mod routes;
+mod source;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +26,13 @@ use self::{
 };
 use crate::ir;
 
-pub use self::route::{OpenTunnel, RouteMetrics};
+pub use self::{
+    events::{EventResult, Events},
+    peers::Peers,
+    route::{OpenTunnel, RouteMetrics},
+    source::Source,
+    status::Status,
+};
 
 /// Content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,6 +44,10 @@ pub struct Metrics {
     process: Process,
     routes: Arc<Routes>,
     backends: Arc<Backends>,
+    source: Source,
+    status: Status,
+    peers: Peers,
+    events: Events,
 }
 
 /// Direction of bytes.
@@ -63,12 +77,40 @@ impl Metrics {
         let backends = Arc::new(Backends::default());
         registry.register_collector(Box::new(RouteCollector(Arc::clone(&routes))));
         registry.register_collector(Box::new(Arc::clone(&backends)));
+        let source = Source::new(&mut registry);
+        let status = Status::new(&mut registry);
+        let peers = Peers::new(&mut registry);
+        let events = Events::new(&mut registry);
         Arc::new(Self {
             registry,
             process,
             routes,
             backends,
+            source,
+            status,
+            peers,
+            events,
         })
+    }
+
+    /// Series about the source of objects.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Series about what is written to the API server.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Series about leadership and the other replicas.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// Series about events.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// `backend_endpoints` is read at scrape time through this.
@@ -102,6 +144,11 @@ impl Metrics {
     /// than once.
     pub fn set_rules(&self, rules: &mut dyn Iterator<Item = &ir::RouteId>) {
         self.routes.set_rules(rules);
+    }
+
+    /// The same for a change of some.
+    pub fn change_rules(&self, added: &[ir::RouteId], removed: &[ir::RouteId]) {
+        self.routes.change_rules(added, removed);
     }
 
     /// `accept_errors_total`.

@@ -170,7 +170,12 @@ fn histogram(bounds: &'static [f64]) -> Histogram {
     Histogram::new(bounds.iter().copied())
 }
 
-fn put<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn put<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
     registry.register(name, help, metric.clone());
     metric
 }

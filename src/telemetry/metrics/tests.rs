@@ -61,7 +61,15 @@ fn busy() -> Arc<Metrics> {
     metrics.propagation(Duration::from_millis(20));
     metrics.source_event();
     metrics.source_errors(1);
+    metrics.peers().request("ok");
+    metrics.source().connected("Ingress", true);
+    metrics.source().refused("Ingress", 1);
+    metrics.source().restart("Ingress", "ended");
+    metrics.source().guard_hold("Ingress");
+    metrics.source().heard(0);
     metrics.set_backends(Box::new(|| vec![backend(1)]));
+    metrics.status().write("Ingress", "hawser", "ok");
+    metrics.status().queue("hawser", 1);
     metrics
 }
 

@@ -1,0 +1,184 @@
+use serde_json::json;
+use tokio::time::advance;
+
+use super::{memory::Memory, *};
+use crate::{
+    api::{
+        Object, ObjectKey, Review,
+        conditions::{ACCEPTED, accepted},
+        review,
+    },
+    ir::ObjectVersion,
+    source::rebuild::Moves,
+    translate::{self, Condition, Verdict},
+};
+
+/// A verdict with `Accepted` false for each reason that is given.
+fn verdict(uid: &str, wrong: &[(&'static str, &str)], warnings: &[&str]) -> Arc<Verdict> {
+    let conditions = wrong.iter().map(|(reason, message)| Condition {
+        type_: ACCEPTED,
+        status: false,
+        reason,
+        message: (*message).to_owned(),
+    });
+    Arc::new(Verdict {
+        object: ObjectKey {
+            kind: "WebSocketRoute".to_owned(),
+            namespace: "team".to_owned(),
+            name: "chat".to_owned(),
+        },
+        version: ObjectVersion {
+            uid: uid.into(),
+            generation: 1,
+        },
+        backends: Vec::new(),
+        ours: true,
+        conditions: conditions.collect(),
+        warnings: warnings.iter().map(|text| (*text).to_owned()).collect(),
+    })
+}
+
+/// What is told about a change, as `type/reason`.
+fn told(memory: &mut Memory, changed: &Arc<Verdict>) -> (Vec<String>, usize) {
+    let moves = Moves {
+        changed: vec![Arc::clone(changed)],
+        ..Moves::default()
+    };
+    let mut told = Vec::new();
+    let limited = memory.take(&moves, |telling| {
+        let type_ = if telling.warning { "Warning" } else { "Normal" };
+        told.push(format!("{type_}/{}: {}", telling.reason, telling.note));
+    });
+    (told, limited)
+}
+
+#[tokio::test(start_paused = true)]
+async fn transitions_are_told_and_nothing_else() {
+    let mut memory = Memory::default();
+    let well = verdict("1", &[], &[]);
+    let bad = verdict(
+        "1",
+        &[(accepted::INVALID_SPEC, "no")],
+        &["annotation \"x\" is not known y"],
+    );
+    assert_eq!(told(&mut memory, &well).0, Vec::<String>::new());
+    assert_eq!(
+        told(&mut memory, &bad).0,
+        [
+            "Warning/InvalidSpec: no",
+            "Warning/UnknownAnnotation: annotation \"x\" is not known y"
+        ]
+    );
+    assert_eq!(told(&mut memory, &bad).0, Vec::<String>::new());
+    let less = verdict("1", &[(accepted::INVALID_SPEC, "no")], &[]);
+    assert_eq!(told(&mut memory, &less).0, Vec::<String>::new());
+    assert_eq!(
+        told(&mut memory, &well).0,
+        ["Normal/Accepted: nothing is wrong with it any more"]
+    );
+    assert_eq!(told(&mut memory, &well).0, Vec::<String>::new());
+    assert_eq!(told(&mut memory, &less).0, ["Warning/InvalidSpec: no"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_object_of_the_same_name_has_nothing_to_recover_from() {
+    let mut memory = Memory::default();
+    let bad = verdict("1", &[(accepted::INVALID_SPEC, "no")], &[]);
+    assert_eq!(told(&mut memory, &bad).0.len(), 1);
+    assert_eq!(
+        told(&mut memory, &verdict("2", &[], &[])).0,
+        Vec::<String>::new()
+    );
+    assert_eq!(told(&mut memory, &bad).0.len(), 1);
+    let mut foreign = Verdict::clone(&bad);
+    foreign.ours = false;
+    foreign.conditions.clear();
+    assert_eq!(
+        told(&mut memory, &Arc::new(foreign)).0,
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_flaps_is_held_back() {
+    let mut memory = Memory::default();
+    let well = verdict("1", &[], &[]);
+    let bad = verdict("1", &[(accepted::INVALID_SPEC, "no")], &[]);
+    let mut count = 0;
+    for _ in 0..20 {
+        count += told(&mut memory, &bad).0.len() + told(&mut memory, &well).0.len();
+    }
+    assert_eq!(count, 25);
+    assert_eq!(told(&mut memory, &bad).1, 1, "held back");
+    advance(Duration::from_mins(5)).await;
+    assert_eq!(told(&mut memory, &well).0.len(), 1);
+}
+
+/// Reasons of what translation really writes.
+#[rstest::rstest]
+#[case(json!({"hawser.dev/upgrad": "Allow"}), "UnknownAnnotation")]
+#[case(json!({"hawser.dev/upgrade": "sometimes"}), "BadAnnotation")]
+#[case(json!({"hawser.dev/affinity-cookie": "a"}), "Ignored")]
+fn reasons_of_annotations(#[case] annotations: serde_json::Value, #[case] reason: &str) {
+    let verdicts = translated(vec![ingress(&annotations)]);
+    let told: Vec<_> = verdict::problems(&verdicts[0])
+        .iter()
+        .map(|telling| telling.reason)
+        .collect();
+    assert_eq!(told, ["BackendNotFound", reason]);
+}
+
+#[test]
+fn reasons_of_endpoints() {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "chat", "namespace": "default"},
+        "spec": {"ports": [{"name": "http", "port": 80}]},
+    });
+    let slice = |port: &str, ip: &str| {
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": format!("chat-{port}"), "namespace": "default", "labels": {"kubernetes.io/service-name": "chat"}},
+            "addressType": "IPv4", "ports": [{"name": port, "port": 8080}],
+            "endpoints": [{"addresses": [ip]}],
+        })
+    };
+    for (port, ip) in [("other", "10.0.0.1"), ("http", "127.0.0.1")] {
+        let verdicts = translated(vec![ingress(&json!({})), service.clone(), slice(port, ip)]);
+        let told: Vec<_> = verdict::problems(&verdicts[0])
+            .iter()
+            .map(|telling| telling.reason)
+            .collect();
+        assert_eq!(told, ["EndpointsIgnored"], "{verdicts:#?}");
+    }
+}
+
+fn ingress(annotations: &serde_json::Value) -> serde_json::Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": {"name": "chat", "namespace": "default", "annotations": annotations},
+        "spec": {"ingressClassName": "hawser", "defaultBackend": {"service": {"name": "chat", "port": {"number": 80}}}},
+    })
+}
+
+fn translated(manifests: Vec<serde_json::Value>) -> Vec<Verdict> {
+    let prepared: Vec<_> = manifests
+        .into_iter()
+        .map(|manifest| translate::prepare(&object(manifest)))
+        .collect();
+    let options = translate::Options {
+        controller_name: "hawser.dev/ingress-controller".into(),
+        ingress_class: "hawser".into(),
+        watch_ingress_without_class: false,
+        origin: translate::SourceKind::Cluster,
+        own_addresses: Vec::new(),
+        peer_service: None,
+    };
+    translate::translate(&prepared, &options).verdicts
+}
+
+fn object(manifest: serde_json::Value) -> Object {
+    match review(manifest) {
+        Review::Accepted(_, object) => object,
+        other => panic!("{other:#?}"),
+    }
+}

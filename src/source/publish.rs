@@ -1,0 +1,208 @@
+//! The addresses that go into the status of Ingress objects.
+
+mod address;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Api,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::cluster::{Address, Cluster};
+
+pub use address::{AddressError, MAX_ADDRESSES, parse};
+
+/// That there is no address must have been true for so long. DNS records are made from the status: emptied for
+/// a moment, while a Service is made anew or before its load balancer has answered, they would go and stay away
+/// for their time to live.
+const GRACE: Duration = Duration::from_mins(1);
+
+/// One line in the log in this time while something is wrong.
+const QUIET: Duration = Duration::from_mins(1);
+
+/// The server ends the watch after so many seconds, so that one that is dead without a word is noticed soon.
+const WATCH_SECONDS: u32 = 60;
+
+/// Where the addresses come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Publish {
+    /// `--publish-service`: namespace and name.
+    Service(String, String),
+    /// `--publish-address`: IP addresses and host names.
+    Addresses(Vec<Address>),
+}
+
+/// Sends the addresses to `found` whenever they change; `None` until they are known.
+pub async fn follow(
+    cluster: Cluster,
+    publish: Publish,
+    found: watch::Sender<Option<Arc<[Address]>>>,
+    stop: CancellationToken,
+) {
+    match publish {
+        Publish::Addresses(addresses) => send(&found, &addresses),
+        Publish::Service(namespace, name) => {
+            let api: Api<Service> = Api::namespaced(cluster.client, &namespace);
+            let config = watcher::Config::default()
+                .fields(&format!("metadata.name={name}"))
+                .timeout(WATCH_SECONDS);
+            let events = watcher(api, config).default_backoff();
+            let followed = Followed {
+                namespace,
+                name,
+                found: &found,
+                seen: None,
+                empty_since: None,
+                said: None,
+            };
+            tokio::select! {
+                () = followed.run(events) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+    stop.cancelled().await;
+}
+
+/// Unchanged addresses are not sent.
+fn send(found: &watch::Sender<Option<Arc<[Address]>>>, addresses: &[Address]) {
+    found.send_if_modified(|known| {
+        let changed = known.as_deref() != Some(addresses);
+        if changed {
+            info!(addresses = %words(addresses), "addresses for the status of Ingress objects");
+            *known = Some(addresses.into());
+        }
+        changed
+    });
+}
+
+fn words(addresses: &[Address]) -> String {
+    let words: Vec<_> = addresses
+        .iter()
+        .map(|address| match address {
+            Address::Ip(text) | Address::Hostname(text) => &**text,
+        })
+        .collect();
+    words.join(", ")
+}
+
+/// One Service as it is seen.
+struct Followed<'a> {
+    namespace: String,
+    name: String,
+    found: &'a watch::Sender<Option<Arc<[Address]>>>,
+    /// What the list that is on its way has brought so far.
+    seen: Option<Vec<Address>>,
+    /// Since when there is no address.
+    empty_since: Option<Instant>,
+    /// When a problem was last written to the log.
+    said: Option<Instant>,
+}
+
+impl Followed<'_> {
+    async fn run(mut self, events: impl Stream<Item = watcher::Result<watcher::Event<Service>>>) {
+        let mut events = std::pin::pin!(events);
+        loop {
+            let empty = async {
+                match self.empty_since {
+                    Some(since) => tokio::time::sleep_until(since + GRACE).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.take(event),
+                    Some(Err(error)) => self.failed(&error),
+                    None => return,
+                },
+                () = empty => {
+                    self.empty_since = None;
+                    send(self.found, &[]);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: watcher::Event<Service>) {
+        match event {
+            watcher::Event::Init => self.seen = None,
+            watcher::Event::InitApply(service) => self.seen = Some(address::of_service(&service)),
+            watcher::Event::InitDone => {
+                let seen = self.seen.take();
+                self.look(seen);
+            }
+            watcher::Event::Apply(service) => self.look(Some(address::of_service(&service))),
+            watcher::Event::Delete(_) => self.look(None),
+        }
+    }
+
+    /// The addresses of the Service; `None` if there is no Service.
+    fn look(&mut self, addresses: Option<Vec<Address>>) {
+        let missing = addresses.is_none();
+        match addresses {
+            Some(addresses) if !addresses.is_empty() => {
+                self.empty_since = None;
+                send(self.found, &addresses);
+                return;
+            }
+            _ => {}
+        }
+        let known = self.found.borrow().as_deref().is_some_and(<[_]>::is_empty);
+        if !known {
+            self.empty_since.get_or_insert_with(Instant::now);
+        }
+        let service = format!("{}/{}", self.namespace, self.name);
+        if missing && self.may_speak() {
+            warn!(
+                service,
+                "the Service of --publish-service does not exist: create it or correct the flag; the last addresses \
+                 stay in the status of Ingress objects for {} s",
+                GRACE.as_secs()
+            );
+        } else if self.may_speak() {
+            warn!(
+                service,
+                "the Service of --publish-service has no address yet; Ingress objects get theirs when it has"
+            );
+        }
+    }
+
+    /// The API server is down or says no: the last addresses stay.
+    fn failed(&mut self, error: &watcher::Error) {
+        if !self.may_speak() {
+            return;
+        }
+        let service = format!("{}/{}", self.namespace, self.name);
+        let refused = match error {
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::WatchError(status) => status.is_forbidden(),
+            _ => false,
+        };
+        if refused {
+            warn!(
+                service,
+                "no right to read the Service of --publish-service: give the ServiceAccount of Hawser the verbs list and \
+                 watch on services in its namespace; the last addresses stay"
+            );
+        } else {
+            warn!(service, %error, "the Service of --publish-service cannot be watched; the last addresses stay");
+        }
+    }
+
+    fn may_speak(&mut self) -> bool {
+        let may = self.said.is_none_or(|said| said.elapsed() >= QUIET);
+        if may {
+            self.said = Some(Instant::now());
+        }
+        may
+    }
+}

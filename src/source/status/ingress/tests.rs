@@ -1,0 +1,98 @@
+use rstest::rstest;
+
+use super::*;
+
+fn addresses(ips: &[&str]) -> Vec<Address> {
+    ips.iter().map(|ip| Address::Ip((*ip).into())).collect()
+}
+
+fn stored(ips: &[&str], ours: bool) -> StoredIngress {
+    StoredIngress {
+        addresses: addresses(ips),
+        ours,
+    }
+}
+
+#[rstest]
+#[case::new(true, stored(&[], false), Step::Apply(addresses(&["192.0.2.1"])))]
+#[case::there(true, stored(&["192.0.2.1"], true), Step::There)]
+#[case::changed(true, stored(&["192.0.2.9"], true), Step::Apply(addresses(&["192.0.2.1"])))]
+#[case::left_by_another(true, stored(&["192.0.2.7"], false), Step::Apply(addresses(&["192.0.2.1"])))]
+#[case::class_gone(false, stored(&["192.0.2.1"], true), Step::Apply(vec![]))]
+#[case::never_ours(false, stored(&["192.0.2.1"], false), Step::Nothing)]
+#[case::of_another_hawser(false, stored(&["192.0.2.7"], true), Step::Nothing)]
+#[case::nothing_there(false, stored(&[], false), Step::Nothing)]
+#[tokio::test(start_paused = true)]
+async fn steps(#[case] ours: bool, #[case] stored: StoredIngress, #[case] expect: Step) {
+    let want = addresses(&["192.0.2.1"]);
+    let now = Instant::now();
+    assert_eq!(
+        step(ours, &stored, &want, &want, &Past::default(), now),
+        expect
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_with_different_addresses_come_to_rest() {
+    let now = Instant::now();
+    let want = [addresses(&["192.0.2.1"]), addresses(&["192.0.2.2"])];
+    let mut pasts = [Past::default(), Past::default()];
+    let mut there = stored(&[], false);
+    let mut writes = 0;
+    for round in 0..10 {
+        let (want, past) = (&want[round % 2], &mut pasts[round % 2]);
+        match step(true, &there, want, want, past, now) {
+            Step::Apply(new) => {
+                writes += 1;
+                past.saw(&new, now);
+                there = StoredIngress {
+                    addresses: new,
+                    ours: true,
+                };
+            }
+            Step::There => past.saw(want, now),
+            Step::Nothing | Step::Wait(_) => {}
+        }
+    }
+    assert_eq!(writes, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_emptied_is_filled_again_but_not_in_a_loop() {
+    let want = addresses(&["192.0.2.1"]);
+    let mut past = Past::default();
+    let now = Instant::now();
+    past.saw(&want, now);
+    let empty = stored(&[], false);
+    let at = now + AGAIN;
+    assert_eq!(step(true, &empty, &want, &want, &past, now), Step::Wait(at));
+    assert_eq!(
+        step(true, &empty, &want, &want, &past, at),
+        Step::Apply(want)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_are_taken_back_once() {
+    let want = addresses(&["192.0.2.1"]);
+    let mut past = Past::default();
+    let now = Instant::now();
+    past.saw(&[], now);
+    let shared = stored(&["192.0.2.1"], true);
+    assert_eq!(
+        step(false, &shared, &want, &want, &past, now),
+        Step::Nothing
+    );
+}
+
+#[test]
+fn an_apply_lists_all_entries() {
+    let entries = [
+        Address::Ip("192.0.2.1".into()),
+        Address::Hostname("lb.example.com".into()),
+    ];
+    let expect =
+        json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "lb.example.com"}]}});
+    assert_eq!(body(&entries), expect);
+    assert_eq!(body(&[]), json!({}));
+}

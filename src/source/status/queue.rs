@@ -1,0 +1,273 @@
+//! Which object is written next: conditions before counts, never faster than allowed, failures later.
+//!
+//! It holds names only: what is written is decided when the turn comes, so many changes of an object are one
+//! write. At most one entry per object and lane, so it is bounded by the number of objects.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use hashbrown::HashMap;
+use tokio::time::Instant;
+
+use crate::api::ObjectKey;
+
+/// Longest wait of an object between two attempts.
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// Longest pause of everything while the API server fails: it is short, so that an outage ends soon.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a write is about. Each has its own pace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    /// Conditions and addresses.
+    Conditions,
+    /// Counts: they give way to conditions.
+    Counts,
+}
+
+/// How an attempt went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing more to do.
+    Done,
+    /// Try again, a little later each time.
+    Retry,
+    /// Try again then.
+    At(Instant),
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(super) struct Queue {
+    conditions: Line,
+    counts: Line,
+    /// Nothing goes out before.
+    paused: Option<Instant>,
+    /// Failures of the API server in a row.
+    failures: u32,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            conditions: Line::new(50, now),
+            counts: Line::new(2, now),
+            paused: None,
+            failures: 0,
+        }
+    }
+
+    /// Objects in a lane, those under way included.
+    pub(super) fn len(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Conditions => self.conditions.places.len(),
+            Lane::Counts => self.counts.places.len(),
+        }
+    }
+
+    /// An object has something to be written. One that waits after a failure goes on waiting.
+    pub(super) fn push(&mut self, lane: Lane, object: &ObjectKey) {
+        self.line(lane).push(object);
+    }
+
+    /// The object whose turn it is; it is under way until `finish`.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Lane, ObjectKey)> {
+        if self.paused.is_some_and(|until| now < until) {
+            return None;
+        }
+        self.paused = None;
+        self.conditions.wake(now);
+        self.counts.wake(now);
+        let lane = if self.conditions.ready.is_empty() {
+            Lane::Counts
+        } else {
+            Lane::Conditions
+        };
+        let object = self.line(lane).pop(now)?;
+        Some((lane, object))
+    }
+
+    /// What `pop` gave was not sent: that costs nothing of the pace.
+    pub(super) fn refund(&mut self, lane: Lane) {
+        self.line(lane).bucket.tokens += 1.0;
+    }
+
+    /// An attempt is over.
+    pub(super) fn finish(&mut self, lane: Lane, object: &ObjectKey, next: Next, now: Instant) {
+        self.line(lane).finish(object, next, now);
+    }
+
+    /// The API server fails or throttles: nothing goes out for `asked`, or for a while that grows.
+    pub(super) fn pause(&mut self, asked: Option<Duration>, now: Instant) {
+        let wait =
+            asked.unwrap_or_else(|| backoff(Duration::from_millis(500), self.failures, MAX_PAUSE));
+        self.failures = self.failures.saturating_add(1);
+        let until = now + wait;
+        self.paused = Some(self.paused.map_or(until, |known| known.max(until)));
+    }
+
+    /// The API server answers.
+    pub(super) fn recovered(&mut self) {
+        self.failures = 0;
+    }
+
+    /// When `pop` may have something; `None`: not before the next `push` or `finish`.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let lines = if self.conditions.ready.is_empty() {
+            [self.conditions.due(), self.counts.due()]
+        } else {
+            [self.conditions.due(), None]
+        };
+        let due = lines.into_iter().flatten().min()?;
+        Some(self.paused.map_or(due, |until| until.max(due)))
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self, now: Instant) {
+        *self = Self::new(now);
+    }
+
+    fn line(&mut self, lane: Lane) -> &mut Line {
+        match lane {
+            Lane::Conditions => &mut self.conditions,
+            Lane::Counts => &mut self.counts,
+        }
+    }
+}
+
+/// One lane.
+#[derive(Debug)]
+struct Line {
+    ready: VecDeque<ObjectKey>,
+    waiting: BTreeSet<(Instant, ObjectKey)>,
+    places: HashMap<ObjectKey, Place>,
+    bucket: Bucket,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Under way; `again`: it changed meanwhile.
+    busy: bool,
+    again: bool,
+    /// Failures in a row.
+    failures: u32,
+}
+
+impl Line {
+    fn new(rate: u32, now: Instant) -> Self {
+        Self {
+            ready: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            places: HashMap::new(),
+            bucket: Bucket::new(rate, now),
+        }
+    }
+
+    fn push(&mut self, object: &ObjectKey) {
+        if let Some(place) = self.places.get_mut(object) {
+            place.again = place.busy;
+        } else {
+            self.places.insert(object.clone(), Place::default());
+            self.ready.push_back(object.clone());
+        }
+    }
+
+    fn wake(&mut self, now: Instant) {
+        while self.waiting.first().is_some_and(|(at, _)| *at <= now) {
+            let due = self.waiting.pop_first();
+            self.ready.extend(due.map(|(_, object)| object));
+        }
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<ObjectKey> {
+        if self.ready.is_empty() || !self.bucket.take(now) {
+            return None;
+        }
+        let object = self.ready.pop_front()?;
+        if let Some(place) = self.places.get_mut(&object) {
+            place.busy = true;
+        }
+        Some(object)
+    }
+
+    fn finish(&mut self, object: &ObjectKey, next: Next, now: Instant) {
+        let Some(place) = self.places.get_mut(object) else {
+            return;
+        };
+        place.busy = false;
+        let again = std::mem::take(&mut place.again);
+        let at = match next {
+            Next::Done if again => {
+                place.failures = 0;
+                self.ready.push_back(object.clone());
+                return;
+            }
+            Next::Done => {
+                self.places.remove(object);
+                return;
+            }
+            Next::At(at) => at,
+            Next::Retry => {
+                let wait = backoff(Duration::from_millis(250), place.failures, MAX_DELAY);
+                place.failures = place.failures.saturating_add(1);
+                now + wait
+            }
+        };
+        self.waiting.insert((at, object.clone()));
+    }
+
+    fn due(&self) -> Option<Instant> {
+        if self.ready.is_empty() {
+            return self.waiting.first().map(|(at, _)| *at);
+        }
+        Some(self.bucket.at)
+    }
+}
+
+/// Lets so many through in a second; what was not used in the last second may come at once.
+#[derive(Debug)]
+struct Bucket {
+    rate: f64,
+    tokens: f64,
+    last: Instant,
+    /// When there is a token.
+    at: Instant,
+}
+
+impl Bucket {
+    fn new(rate: u32, now: Instant) -> Self {
+        Self {
+            rate: rate.into(),
+            tokens: rate.into(),
+            last: now,
+            at: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.last).as_secs_f64();
+        self.last = now;
+        self.tokens = (self.tokens + passed * self.rate).min(self.rate);
+        let there = self.tokens >= 1.0;
+        if there {
+            self.tokens -= 1.0;
+        }
+        let lack = (1.0 - self.tokens).max(0.0) / self.rate;
+        // A millisecond more, so that the token is there for sure.
+        self.at = now + Duration::from_secs_f64(lack) + Duration::from_millis(1);
+        there
+    }
+}
+
+/// Doubles with every failure; jitter, so that many do not come back together.
+fn backoff(first: Duration, failures: u32, max: Duration) -> Duration {
+    let full = first.saturating_mul(1 << failures.min(16)).min(max);
+    full.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+#[cfg(test)]
+mod tests;

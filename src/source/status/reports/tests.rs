@@ -1,0 +1,390 @@
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    ir::ObjectVersion,
+    source::{
+        cluster::{StoredCondition, StoredIngress, StoredRoute},
+        peers::{Reached, Replica},
+    },
+    translate::{Condition, Verdict},
+};
+
+fn key(kind: &str, name: &str) -> ObjectKey {
+    ObjectKey {
+        kind: kind.to_owned(),
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn verdict(key: &ObjectKey, generation: i64, ours: bool) -> Arc<Verdict> {
+    let good = |type_, reason| Condition {
+        type_,
+        status: true,
+        reason,
+        message: String::new(),
+    };
+    let conditions = vec![
+        good("Accepted", "Accepted"),
+        good("ResolvedRefs", "ResolvedRefs"),
+        good("Programmed", "Programmed"),
+    ];
+    Arc::new(Verdict {
+        object: key.clone(),
+        version: version(generation),
+        backends: Vec::new(),
+        ours,
+        conditions: if ours { conditions } else { Vec::new() },
+        warnings: Vec::new(),
+    })
+}
+
+fn version(generation: i64) -> ObjectVersion {
+    ObjectVersion {
+        uid: "u".into(),
+        generation,
+    }
+}
+
+fn replica(served: i64) -> Replica {
+    Replica {
+        name: "other".into(),
+        reached: Reached::Yes,
+        served: Arc::new([(Arc::from("u"), served)].into_iter().collect()),
+        connections: Arc::default(),
+    }
+}
+
+/// An API server that stores what is written, and a replica that writes.
+struct World {
+    observed: Arc<Observed>,
+    reports: Reports,
+    cursor: u64,
+    writes: Vec<Write>,
+}
+
+impl World {
+    fn new() -> Self {
+        let observed = Arc::new(Observed::default());
+        let reports = Reports::new(Arc::clone(&observed), Instant::now());
+        Self {
+            observed,
+            reports,
+            cursor: 0,
+            writes: Vec::new(),
+        }
+    }
+
+    fn create(&self, key: &ObjectKey, generation: i64) {
+        let status = match &*key.kind {
+            "Ingress" => StoredStatus::Ingress(StoredIngress::default()),
+            _ => StoredStatus::Route(StoredRoute::default()),
+        };
+        let object = StoredObject {
+            version: version(generation),
+            resource_version: "1".into(),
+            status,
+        };
+        self.observed.apply([(key.clone(), Some(object))]);
+    }
+
+    fn judged(&mut self, verdicts: &[Arc<Verdict>]) {
+        self.cursor += 1;
+        let moves = Moves {
+            cursor: self.cursor,
+            complete: false,
+            changed: verdicts.to_vec(),
+            gone: Vec::new(),
+        };
+        self.reports.verdicts(moves, Instant::now());
+    }
+
+    fn lead(&mut self, replicas: Vec<Replica>) {
+        let view = View {
+            complete: true,
+            replicas,
+        };
+        self.reports.standing(true, Arc::new(view), Instant::now());
+    }
+
+    /// Runs until nothing happens before `time` is over; answers are immediate, and say yes. Gives what was
+    /// written.
+    async fn run(&mut self, time: Duration) -> Vec<Write> {
+        let end = Instant::now() + time;
+        loop {
+            let (now, clock) = (Instant::now(), clock(0));
+            self.reports.stored();
+            while self.reports.look(now, &clock) {}
+            while let Some(task) = self.reports.next(now, &clock) {
+                self.writes.push(task.write.clone());
+                store(&self.observed, &task);
+                self.reports.done(task, &Answer::Done, now);
+            }
+            self.reports.stored();
+            while self.reports.look(now, &clock) {}
+            match self.reports.wake(false) {
+                Some(at) if at <= end => tokio::time::sleep_until(at).await,
+                _ => break,
+            }
+        }
+        tokio::time::sleep_until(end).await;
+        std::mem::take(&mut self.writes)
+    }
+}
+
+fn clock(second: i64) -> Time {
+    Time(jiff::Timestamp::from_second(second).unwrap())
+}
+
+fn store(observed: &Observed, task: &Task) {
+    let key = &task.write.object;
+    let mut object = StoredObject::clone(&observed.get(key).unwrap());
+    let status = &task.write.status;
+    match (&mut object.status, &task.said) {
+        (StoredStatus::Route(route), Said::Route(_)) => {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().into();
+            route.ours = true;
+            route.observed_generation = status["observedGeneration"].as_i64();
+            route.reason = status["reason"].as_str().map(Into::into);
+            let conditions = status["conditions"].as_array().into_iter().flatten();
+            route.conditions = conditions
+                .map(|condition| StoredCondition {
+                    type_: text(&condition["type"]),
+                    status: text(&condition["status"]),
+                    reason: text(&condition["reason"]),
+                    message: text(&condition["message"]),
+                    observed_generation: condition["observedGeneration"].as_i64(),
+                    since: clock(0),
+                })
+                .collect();
+        }
+        (StoredStatus::Route(route), Said::Counts(counts)) => {
+            route.endpoints = counts.endpoints.clone();
+            route.connections = counts.connections;
+        }
+        (StoredStatus::Ingress(ingress), Said::Ingress(addresses)) => {
+            ingress.addresses = addresses.clone();
+            ingress.ours = !addresses.is_empty();
+        }
+        _ => panic!("{task:?}"),
+    }
+    observed.apply([(key.clone(), Some(object))]);
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn one_write_and_then_silence_also_for_a_new_leader() {
+    let mut world = World::new();
+    let chat = key("WebSocketRoute", "chat");
+    world.create(&chat, 3);
+    world.judged(&[verdict(&chat, 3, true)]);
+    assert!(world.run(SECOND).await.is_empty(), "it does not lead");
+    world.reports.standing(true, Arc::default(), Instant::now());
+    assert!(
+        world.run(SECOND).await.is_empty(),
+        "the others were not asked"
+    );
+    world.lead(Vec::new());
+    let writes = world.run(100 * SECOND).await;
+    assert_eq!(writes.len(), 1, "{writes:?}");
+    assert_eq!(writes[0].manager, "hawser");
+    assert_eq!(writes[0].status["reason"], "Programmed");
+    let mut next = World {
+        observed: Arc::clone(&world.observed),
+        ..World::new()
+    };
+    next.reports = Reports::new(Arc::clone(&world.observed), Instant::now());
+    next.judged(&[verdict(&chat, 3, true)]);
+    next.lead(vec![replica(1)]);
+    assert!(next.run(100 * SECOND).await.is_empty(), "true stays true");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_lags_is_reported_after_two_seconds() {
+    let mut world = World::new();
+    let chat = key("WebSocketRoute", "chat");
+    world.create(&chat, 3);
+    world.lead(vec![replica(2)]);
+    world.judged(&[verdict(&chat, 3, true)]);
+    assert!(world.run(SECOND).await.is_empty(), "patience");
+    let writes = world.run(2 * SECOND).await;
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].status["reason"], "Pending");
+    world.lead(vec![replica(3)]);
+    let writes = world.run(SECOND).await;
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].status["reason"], "Programmed");
+    world.lead(vec![replica(3), replica(0)]);
+    assert!(world.run(100 * SECOND).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_no_longer_leads_drops_everything() {
+    let mut world = World::new();
+    let keys: Vec<_> = (0..200)
+        .map(|n| key("WebSocketRoute", &n.to_string()))
+        .collect();
+    for key in &keys {
+        world.create(key, 1);
+        world.judged(&[verdict(key, 1, true)]);
+    }
+    world.lead(Vec::new());
+    let written = world.run(SECOND).await.len();
+    assert!((50..=102).contains(&written), "{written}");
+    world
+        .reports
+        .standing(false, Arc::default(), Instant::now());
+    assert_eq!(world.reports.waiting(Lane::Conditions), 0);
+    assert!(world.run(100 * SECOND).await.is_empty());
+    world.lead(Vec::new());
+    let rest = world.run(100 * SECOND).await.len();
+    assert_eq!(written + rest, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_generation_is_never_written_over() {
+    let mut world = World::new();
+    let chat = key("WebSocketRoute", "chat");
+    world.create(&chat, 4);
+    world.judged(&[verdict(&chat, 4, true)]);
+    world.lead(Vec::new());
+    assert_eq!(world.run(SECOND).await.len(), 1);
+    world.judged(&[verdict(&chat, 3, true)]);
+    assert!(world.run(100 * SECOND).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_longer_ours_is_taken_back_once() {
+    let mut world = World::new();
+    let chat = key("WebSocketRoute", "chat");
+    world.create(&chat, 1);
+    world.judged(&[verdict(&chat, 1, true)]);
+    world.lead(Vec::new());
+    world.run(SECOND).await;
+    let before = world.observed.get(&chat).unwrap();
+    world.judged(&[verdict(&chat, 1, false)]);
+    let writes = world.run(100 * SECOND).await;
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].status, serde_json::json!({}));
+    // Another Hawser, whose it is now, says something with the same manager.
+    world
+        .observed
+        .apply([(chat.clone(), Some(StoredObject::clone(&before)))]);
+    assert!(world.run(100 * SECOND).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_ingresses_are_a_thousand_writes() {
+    let mut world = World::new();
+    world.lead(Vec::new());
+    world
+        .reports
+        .addresses(Some(Arc::from([Address::Ip("192.0.2.1".into())])));
+    for n in 0..1_000 {
+        let key = key("Ingress", &n.to_string());
+        world.create(&key, 1);
+        world.judged(&[verdict(&key, 1, true)]);
+    }
+    let writes = world.run(30 * SECOND).await;
+    assert_eq!(writes.len(), 1_000);
+    assert!(world.run(100 * SECOND).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_come_soon_and_then_once_a_minute() {
+    let mut world = World::new();
+    let chat = key("WebSocketRoute", "chat");
+    world.create(&chat, 1);
+    world.judged(&[verdict(&chat, 1, true)]);
+    world.lead(Vec::new());
+    world.run(SECOND).await;
+    let id = ir::ObjectId {
+        namespace: "shop".into(),
+        name: "chat".into(),
+        kind: ir::RouteKind::WebSocketRoute,
+    };
+    let mut at = Vec::new();
+    let start = Instant::now();
+    for second in 0..150_u64 {
+        let own = [(id.clone(), 10 * (second + 1))].into_iter().collect();
+        world
+            .reports
+            .count(&Endpoints::default(), &own, Instant::now());
+        for write in world.run(SECOND).await {
+            assert_eq!(write.manager, "hawser-counts");
+            at.push((Instant::now() - start).as_secs());
+        }
+    }
+    assert_eq!(at, [1, 61, 121]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_writes_no_count_before_all_were_heard() {
+    let mut world = World::new();
+    let chat = key("WebSocketRoute", "chat");
+    world.create(&chat, 1);
+    world.judged(&[verdict(&chat, 1, true)]);
+    let lost = Replica {
+        reached: Reached::NoSince(Instant::now()),
+        ..replica(1)
+    };
+    world.lead(vec![lost]);
+    world.run(SECOND).await;
+    let own = HashMap::new();
+    world
+        .reports
+        .count(&Endpoints::default(), &own, Instant::now());
+    assert!(world.run(SECOND).await.is_empty());
+    world.lead(vec![replica(1)]);
+    world
+        .reports
+        .count(&Endpoints::default(), &own, Instant::now());
+    assert_eq!(world.run(SECOND).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_right_to_write_it_asks_less_and_less() {
+    let mut world = World::new();
+    for n in 0..20 {
+        let key = key("WebSocketRoute", &n.to_string());
+        world.create(&key, 1);
+        world.judged(&[verdict(&key, 1, true)]);
+    }
+    world.lead(Vec::new());
+    let clock = clock(0);
+    while world.reports.look(Instant::now(), &clock) {}
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let now = Instant::now();
+        let task = world.reports.next(now, &clock).unwrap();
+        let answer = Answer::Forbidden(String::new());
+        world.reports.done(task, &answer, now);
+        assert!(world.reports.next(now, &clock).is_none());
+        assert_eq!(world.reports.waiting(Lane::Conditions), 20);
+        let wake = world.reports.wake(false).unwrap();
+        waits.push((wake - now).as_secs());
+        tokio::time::sleep_until(wake).await;
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(world.run(100 * SECOND).await.len(), 20, "the right came");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_refuses_is_tried_again_when_it_changes() {
+    let mut world = World::new();
+    let chat = key("WebSocketRoute", "chat");
+    world.create(&chat, 1);
+    world.judged(&[verdict(&chat, 1, true)]);
+    world.lead(Vec::new());
+    let (now, clock) = (Instant::now(), clock(0));
+    world.reports.look(now, &clock);
+    let task = world.reports.next(now, &clock).unwrap();
+    let answer = Answer::Invalid(String::new());
+    world.reports.done(task, &answer, now);
+    assert!(world.run(100 * SECOND).await.is_empty());
+    world.create(&chat, 2);
+    world.judged(&[verdict(&chat, 2, true)]);
+    assert_eq!(world.run(SECOND).await.len(), 1);
+}

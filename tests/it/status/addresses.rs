@@ -1,0 +1,173 @@
+//! The ADDRESS of an Ingress.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::{Api, api::PostParams};
+use serde_json::{Value, json};
+
+use super::{Site, plane, site::text};
+use crate::kit::{eventually, within};
+
+const INGRESSES: usize = 1000;
+
+/// An Ingress of a class; its backend is missing, which is no matter for its address.
+fn ingress(name: &str, class: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": name},
+        "spec": {
+            "ingressClassName": class,
+            "rules": [{"host": format!("{name}.test"), "http": {"paths": [{
+                "path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}},
+            }]}}],
+        },
+    })
+}
+
+/// Addresses of an Ingress, in order.
+fn addresses(ingress: &Value) -> Vec<String> {
+    let entries = ingress["status"]["loadBalancer"]["ingress"].as_array();
+    let entries = entries.into_iter().flatten();
+    entries
+        .map(|entry| format!("{}{}", text(&entry["ip"]), text(&entry["hostname"])))
+        .collect()
+}
+
+async fn has(site: &Site<'_>, name: &str, expected: &[&str]) {
+    eventually(&format!("{name} has {expected:?}"), async || {
+        (addresses(&site.ingress(name).await) == expected).then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn a_thousand_ingresses_get_their_address_in_one_write_each() {
+    let plane = plane();
+    plane.run(async || {
+        let site = Site::new(&plane, "thousand").await;
+        let _hawser = site.hawser(&["--publish-address=203.0.113.7"]).await;
+        let api: Api<Ingress> = Api::namespaced(plane.client().await, &site.namespace);
+        let mark = plane.audit().mark();
+        let start = Instant::now();
+        site.apply(&ingress("foreign", "other").to_string());
+        stream::iter(0..INGRESSES)
+            .for_each_concurrent(16, async |number| {
+                let object = ingress(&format!("web-{number}"), "hawser");
+                let object = serde_json::from_value(object).expect("an Ingress");
+                api.create(&PostParams::default(), &object)
+                    .await
+                    .expect("it is made");
+            })
+            .await;
+        let applied = start.elapsed();
+        let path = format!(
+            "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
+            site.namespace
+        );
+        site.all(&path, INGRESSES, |ingress| {
+            addresses(ingress) == ["203.0.113.7"]
+        })
+        .await;
+        println!(
+            "{INGRESSES} Ingresses: made after {applied:?}, all have an address after {:?}",
+            start.elapsed()
+        );
+
+        let table = site.kubectl(&["get", "ingress"]);
+        let with_address = table
+            .lines()
+            .filter(|line| line.contains(" 203.0.113.7 "))
+            .count();
+        assert_eq!(with_address, INGRESSES, "{table}");
+        let mut writes = BTreeMap::new();
+        for write in site
+            .writes(mark)
+            .iter()
+            .filter(|write| write.resource == "ingresses")
+        {
+            assert_eq!(
+                (write.code, write.subresource.as_str()),
+                (200, "status"),
+                "{write:?}"
+            );
+            *writes.entry(write.name.clone()).or_insert(0) += 1;
+        }
+        let more: Vec<_> = writes.iter().filter(|(_, count)| **count != 1).collect();
+        assert_eq!((writes.len(), more), (INGRESSES, vec![]), "one write each");
+        assert!(!writes.contains_key("foreign"));
+    });
+}
+
+#[test]
+fn an_address_goes_with_the_class_and_what_others_wrote_stays() {
+    let plane = plane();
+    plane.run(async || {
+        let site = Site::new(&plane, "classes").await;
+        let mark = plane.audit().mark();
+        let _hawser = site.hawser(&["--publish-address=203.0.113.7,lb.example.com"]).await;
+        for (name, class) in [("ours", "hawser"), ("theirs", "other"), ("moved", "hawser")] {
+            site.apply(&ingress(name, class).to_string());
+        }
+        let status = |name: &str, ip: &str| {
+            format!(
+                "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: {name}}}\nstatus: {{loadBalancer: {{ingress: [{{ip: {ip}}}]}}}}"
+            )
+        };
+        site.apply_status("other", &status("theirs", "192.0.2.1"));
+        let ours = ["203.0.113.7", "lb.example.com"];
+        has(&site, "ours", &ours).await;
+        has(&site, "moved", &ours).await;
+
+        // Another controller takes it over, and writes before Hawser has taken its own back.
+        site.patch("ingress/moved", r#"{"spec": {"ingressClassName": "other"}}"#);
+        site.apply_status("other", &status("moved", "192.0.2.2"));
+        site.patch("ingress/ours", r#"{"spec": {"ingressClassName": "other"}}"#);
+        has(&site, "ours", &[]).await;
+        let managers = site.ingress("ours").await["metadata"]["managedFields"].to_string();
+        assert!(!managers.contains("\"status\""), "nothing is owned: {managers}");
+        has(&site, "theirs", &["192.0.2.1"]).await;
+        has(&site, "moved", &["192.0.2.2"]).await;
+
+        site.patch("ingress/ours", r#"{"spec": {"ingressClassName": "hawser"}}"#);
+        has(&site, "ours", &ours).await;
+        let writes = site.writes(mark);
+        assert!(!writes.iter().any(|write| write.name == "theirs"), "{writes:?}");
+    });
+}
+
+#[test]
+fn addresses_follow_a_service() {
+    let plane = plane();
+    plane.run(async || {
+        let site = Site::new(&plane, "balancer").await;
+        let service = |ip: &str| {
+            format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: hawser}}\nstatus: {{loadBalancer: {{ingress: [{{ip: {ip}}}]}}}}"
+            )
+        };
+        site.apply("apiVersion: v1\nkind: Service\nmetadata: {name: hawser}\nspec: {type: LoadBalancer, ports: [{port: 80}]}");
+        let flag = format!("--publish-service={}/hawser", site.namespace);
+        let _hawser = site.hawser(&[&flag]).await;
+        site.apply(&ingress("web", "hawser").to_string());
+        site.told("web", "BackendNotFound").await;
+        assert_eq!(addresses(&site.ingress("web").await), [""; 0]);
+
+        site.apply_status("cloud", &service("203.0.113.1"));
+        has(&site, "web", &["203.0.113.1"]).await;
+        site.apply_status("cloud", &service("203.0.113.2"));
+        has(&site, "web", &["203.0.113.2"]).await;
+        site.apply(&ingress("more", "hawser").to_string());
+        within(Duration::from_mins(1), "kubectl shows them", async || {
+            let table = site.kubectl(&["get", "ingress"]);
+            let shown = table.lines().filter(|line| line.contains(" 203.0.113.2 ")).count();
+            (shown == 2).then_some(())
+        })
+        .await;
+    });
+}

@@ -1,0 +1,116 @@
+//! Status writes that are late, refused or answered with errors.
+
+use std::path::PathBuf;
+
+use super::{Site, furnish, plane, site::nowhere};
+use crate::kit::{
+    control_plane::ControlPlane,
+    eventually,
+    fault_proxy::{Fault, FaultProxy},
+    manifest,
+};
+
+/// Path of the status of a route.
+fn path(site: &Site<'_>, name: &str) -> String {
+    format!(
+        "/apis/hawser.dev/v1alpha1/namespaces/{}/websocketroutes/{name}/status",
+        site.namespace
+    )
+}
+
+/// A proxy with the rights of the site's Hawser, and the way to it.
+fn proxy(site: &Site<'_>) -> (FaultProxy, PathBuf) {
+    let proxy = FaultProxy::start(site.plane, &site.kubeconfig);
+    let name = format!("{}-faults", site.namespace);
+    let kubeconfig = site.plane.kubeconfig_with(&proxy.url(), &name, "none");
+    (proxy, kubeconfig)
+}
+
+#[test]
+fn a_new_object_never_gets_the_verdict_of_the_old_one() {
+    let plane = plane();
+    plane.run(async || {
+        let site = Site::new(&plane, "anew").await;
+        let (proxy, kubeconfig) = proxy(&site);
+        let hawser = site.hawser_by(&kubeconfig, &[]).await;
+        let mark = plane.audit().mark();
+        proxy.fail(&path(&site, "chat"), Fault::Stalled);
+        // Nothing can be served: its expression is broken.
+        let bad = manifest::route("chat", "chat.test", "/ws", "chat", "")
+            .replace("type: Prefix, value: /ws", "type: Regex, value: \"/[\"");
+        site.apply(&(manifest::service("chat", &[nowhere()]) + &bad));
+        hawser.judged(1).await;
+        eventually("the write is under way", async || {
+            let waiting = hawser
+                .metric("hawser_status_queue{manager=\"hawser\"}")
+                .await;
+            (waiting >= Some(1.0)).then_some(())
+        })
+        .await;
+        site.kubectl(&["delete", "wsr/chat"]);
+        // It is another object with a generation of its own.
+        site.apply(&manifest::route("chat", "chat.test", "/ws", "chat", ""));
+        let uid = site.route("chat").await["metadata"]["uid"].clone();
+        proxy.heal();
+        site.says("chat", "Programmed", "True Programmed").await;
+        let writes = site.writes(mark);
+        let taken = writes
+            .iter()
+            .filter(|write| write.resource == "websocketroutes" && write.code == 200);
+        assert_eq!(taken.count(), 1, "{writes:#?}");
+        assert_eq!(site.route("chat").await["metadata"]["uid"], uid);
+    });
+}
+
+#[test]
+fn errors_of_the_api_server_end_in_the_right_status() {
+    let plane = plane();
+    plane.run(async || {
+        let site = Site::new(&plane, "errors").await;
+        let (proxy, kubeconfig) = proxy(&site);
+        let hawser = site.hawser_by(&kubeconfig, &[]).await;
+        site.apply(&manifest::service("chat", &[nowhere()]));
+        for status in [409, 429, 500] {
+            let name = format!("chat-{status}");
+            proxy.fail(&path(&site, &name), Fault::Status(status));
+            let retries = hawser
+                .metric("hawser_status_retries_total")
+                .await
+                .unwrap_or(0.0);
+            site.apply(&manifest::route(
+                &name,
+                &format!("{name}.test"),
+                "/ws",
+                "chat",
+                "",
+            ));
+            eventually(&format!("it is tried again after {status}"), async || {
+                let now = hawser.metric("hawser_status_retries_total").await;
+                (now >= Some(retries + 2.0)).then_some(())
+            })
+            .await;
+            assert!(site.route(&name).await["status"]["conditions"].is_null());
+            proxy.heal();
+            site.says(&name, "Programmed", "True Programmed").await;
+        }
+    });
+}
+
+#[test]
+fn what_changed_while_the_api_server_was_gone_is_reported_when_it_is_back() {
+    let plane = ControlPlane::api();
+    furnish(&plane);
+    plane.run(async || {
+        let site = Site::new(&plane, "gone").await;
+        let _hawser = site.hawser(&[]).await;
+        site.apply(&manifest::websocket("chat", "/ws", &[nowhere()]));
+        site.says("chat", "Programmed", "True Programmed").await;
+        let before = site.route("chat").await["status"]["conditions"].clone();
+        // Just started, it refuses everything for a moment: it does not know the roles yet.
+        plane.kill_api();
+        plane.restart_api().await;
+        site.apply(&manifest::websocket("talk", "/ws", &[nowhere()]));
+        site.says("talk", "Programmed", "True Programmed").await;
+        assert_eq!(site.route("chat").await["status"]["conditions"], before);
+    });
+}
