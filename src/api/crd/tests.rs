@@ -1,6 +1,7 @@
 use std::{fs, path::Path};
 
-use kube::core::cel::{compile_schema, estimate_rule_cost};
+use kube::core::cel::{compile_schema, estimate_rule_cost, validate_compiled};
+use serde_json::json;
 
 use super::*;
 
@@ -17,8 +18,14 @@ fn walk(node: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
     }
 }
 
+/// Of the CRD.
 fn schema() -> Value {
-    crd_json()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+    json(&crd())["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
+
+/// With all patterns.
+fn reviewed() -> Value {
+    review_json()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
 #[test]
@@ -144,12 +151,10 @@ fn enum_words_are_not_booleans_in_yaml() {
 
 #[test]
 fn every_pattern_has_words_and_compiles() {
-    walk(&schema(), "", &mut |path, node| {
+    walk(&reviewed(), "", &mut |path, node| {
         if let Some(pattern) = node["pattern"].as_str() {
             regex::Regex::new(pattern).expect("a regular expression");
-            let known = crate::api::patterns::ALL
-                .iter()
-                .any(|known| known.regex == pattern);
+            let known = patterns::ALL.iter().any(|known| known.regex == pattern);
             assert!(
                 known || path.contains(".status."),
                 "{path} has a pattern without words"
@@ -185,6 +190,62 @@ fn every_cel_rule_compiles_points_at_a_field_and_is_cheap() {
         );
     });
     assert!(rules >= 14, "only {rules} rules");
+}
+
+#[test]
+fn a_rule_in_place_of_a_pattern_says_the_same() {
+    let mut patterns = Vec::new();
+    walk(&reviewed(), "", &mut |path, node| {
+        if let Some(pattern) = node["pattern"].as_str() {
+            patterns.push((path.to_owned(), pattern.to_owned()));
+        }
+    });
+    let mut replaced = 0;
+    walk(&schema(), "", &mut |path, node| {
+        let Some((_, pattern)) = patterns.iter().find(|(of, _)| of == path) else {
+            return;
+        };
+        if node["pattern"].is_string() {
+            return;
+        }
+        replaced += 1;
+        let rule = json!({
+            "type": "string",
+            "x-kubernetes-validations": [node["x-kubernetes-validations"][0]],
+        });
+        let (rule, regex) = (
+            compile_schema(&rule),
+            regex::Regex::new(pattern).expect("a regex"),
+        );
+        for text in [
+            "",
+            "chat",
+            "Chat",
+            "chat-",
+            "*.example.com",
+            "10.0.0.1",
+            "http",
+            "80",
+            "8-http",
+            "a_b",
+            "a'b",
+            "x y",
+            "/ws",
+            "ws",
+            "/caf%C3%A9",
+            "/caf\u{e9}",
+            "/a\\b",
+            "/a#b",
+            "1h30m",
+            "5",
+            "hawser.internal",
+            "a\nb",
+        ] {
+            let accepted = validate_compiled(&rule, &json!(text), None).is_ok();
+            assert_eq!(accepted, regex.is_match(text), "{path}: {text:?}");
+        }
+    });
+    assert!(replaced >= 15, "only {replaced}");
 }
 
 #[test]

@@ -65,10 +65,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::crd::crd_json;
+    use crate::api::crd::review_json;
 
     static RULES: LazyLock<Rules> = LazyLock::new(|| {
-        let crd = crd_json();
+        let crd = review_json();
         let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema");
         Rules::compile(schema.expect("a schema"))
     });
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn every_rule_is_one_that_is_suspicious_knows() {
         let mut found = BTreeSet::new();
-        messages(&crd_json(), &mut found);
+        messages(&review_json(), &mut found);
         assert_eq!(
             found.len(),
             10,

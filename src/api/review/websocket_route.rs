@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::{Object, decode, lists, problems::Problems, rules::Rules, structure::Structure};
-use crate::api::crd::crd_json;
+use crate::api::crd::review_json;
 
 /// The schema, compiled once: a compilation takes milliseconds, a review microseconds.
 static SCHEMA: LazyLock<Result<Schema, String>> = LazyLock::new(Schema::compile);
@@ -18,7 +18,7 @@ struct Schema {
 
 impl Schema {
     fn compile() -> Result<Self, String> {
-        let mut openapi = crd_json()
+        let mut openapi = review_json()
             .pointer("/spec/versions/0/schema/openAPIV3Schema")
             .cloned()
             .ok_or("the CRD has no schema")?;
