@@ -1,14 +1,17 @@
 //! Wires everything: build order, spawn order, shutdown order. The only module that knows both worlds.
 
 mod bind;
+mod control;
 mod limits;
+mod source;
 
 pub use bind::StartError;
+pub use control::Control;
+pub use source::Source;
 
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,7 +30,7 @@ use crate::{
     admin,
     proxy::{self, Proxy},
     source::{
-        directory,
+        peers,
         rebuild::{Live, Rebuild, Verdicts},
     },
     table,
@@ -44,8 +47,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// Status address.
     pub status: Option<SocketAddr>,
-    /// Directory of manifests.
-    pub manifests: PathBuf,
+    /// Where objects come from.
+    pub source: Source,
     /// What belongs to this controller.
     pub translate: translate::Options,
     /// Client connections at a time; `None` = from the limit of file descriptors.
@@ -67,6 +70,7 @@ pub struct App {
     tunnels: Arc<tunnel::Registry>,
     draining: Arc<AtomicBool>,
     accepting: CancellationToken,
+    leading: CancellationToken,
     background: CancellationToken,
     listeners: TaskTracker,
     helpers: TaskTracker,
@@ -76,6 +80,7 @@ pub struct App {
 /// Binds every address, then spawns everything. Traffic is accepted once the first table is live;
 /// until then connections wait in the listen queue.
 pub async fn start(settings: Settings) -> Result<App, StartError> {
+    let origin = source::open(&settings.source).await?;
     let bound = bind::bind(&settings).await?;
     let metrics = Metrics::new();
     let backends = Arc::new(upstream::Registry::default());
@@ -84,6 +89,7 @@ pub async fn start(settings: Settings) -> Result<App, StartError> {
     let verdicts = Arc::new(Verdicts::default());
     let draining = Arc::new(AtomicBool::new(false));
     let accepting = CancellationToken::new();
+    let leading = CancellationToken::new();
     let background = CancellationToken::new();
     let listeners = TaskTracker::new();
     let helpers = TaskTracker::new();
@@ -101,51 +107,60 @@ pub async fn start(settings: Settings) -> Result<App, StartError> {
         tunnels: Arc::clone(&tunnels),
         draining: Arc::clone(&draining),
         accepting: accepting.clone(),
+        leading: leading.clone(),
         background: background.clone(),
         listeners: listeners.clone(),
         helpers: helpers.clone(),
         drain_window: settings.drain_window,
     };
 
-    let rebuild = Rebuild {
-        live: Arc::clone(&live),
-        backends: Arc::clone(&backends),
-        metrics: Arc::clone(&metrics),
-        options: settings.translate.clone(),
-        verdicts: Arc::clone(&verdicts),
-    };
-    helpers.spawn({
-        let (dir, stop) = (settings.manifests.clone(), background.clone());
-        async move { directory::watch(&dir, rebuild, stop).await }
-    });
+    let rebuild = Rebuild::new(
+        Arc::clone(&live),
+        Arc::clone(&backends),
+        Arc::clone(&metrics),
+        settings.translate.clone(),
+        Arc::clone(&verdicts),
+    );
+    let mut peers = None;
+    if let (
+        Source::Cluster(_, control),
+        source::Opened::Cluster {
+            cluster, observed, ..
+        },
+    ) = (&settings.source, &origin)
+    {
+        let parts = control::Parts {
+            cluster: cluster.clone(),
+            peers: control.peers(app.status),
+            controller: settings.translate.controller_name.clone(),
+            verdicts: Arc::clone(&verdicts),
+            observed: Arc::clone(observed),
+            backends: Arc::clone(&backends),
+            connections: connections(&tunnels),
+            metrics: Arc::clone(&metrics),
+        };
+        peers = control::spawn(parts, control, &helpers, &leading, &background);
+    }
+    helpers.spawn(origin.watch(rebuild, background.clone()));
 
     let state = admin::State {
         live: Arc::clone(&live),
         backends: Arc::clone(&backends),
         tunnels: Arc::clone(&tunnels),
         metrics: Arc::clone(&metrics),
-        verdicts: Arc::new(move || {
-            let verdicts = Arc::clone(&verdicts.verdicts.read());
-            serde_json::to_value(&*verdicts).unwrap_or_default()
-        }),
+        verdicts: Arc::new(move || serde_json::to_value(verdicts.list()).unwrap_or_default()),
+        peers,
         draining: Arc::new(move || draining.load(Ordering::Relaxed)),
     };
-    if let Some(listener) = bound.admin {
-        let served = admin::serve(
-            listener,
-            admin::Surface::Admin,
-            state.clone(),
-            background.clone(),
-        );
-        helpers.spawn(served);
-    }
-    if let Some(listener) = bound.status {
-        helpers.spawn(admin::serve(
-            listener,
-            admin::Surface::Status,
-            state,
-            background,
-        ));
+    let admin = bound
+        .admin
+        .map(|listener| (listener, admin::Surface::Admin));
+    let status = bound
+        .status
+        .map(|listener| (listener, admin::Surface::Status));
+    for (listener, surface) in admin.into_iter().chain(status) {
+        let (state, stop) = (state.clone(), background.clone());
+        helpers.spawn(admin::serve(listener, surface, state, stop));
     }
 
     let max_connections = settings
@@ -198,6 +213,8 @@ impl App {
         let tunnels = self.tunnels.len();
         info!(tunnels, window = ?self.drain_window, "draining");
         self.draining.store(true, Ordering::Relaxed);
+        // Another replica takes over at once.
+        self.leading.cancel();
         self.accepting.cancel();
         self.listeners.close();
         tokio::join!(self.listeners.wait(), self.tunnels.drain(self.drain_window));
@@ -232,6 +249,12 @@ const BACKGROUND_DEADLINE: Duration = Duration::from_secs(1);
 
 fn local_addr(listener: Option<&TcpListener>) -> Option<SocketAddr> {
     listener.and_then(|listener| listener.local_addr().ok())
+}
+
+/// Open tunnels by object.
+fn connections(tunnels: &Arc<tunnel::Registry>) -> peers::Connections {
+    let tunnels = Arc::clone(tunnels);
+    Arc::new(move || tunnels.count_by_object())
 }
 
 fn backend_state(backend: &Arc<upstream::Backend>) -> BackendState {

@@ -1,14 +1,14 @@
 //! Hawser: a Kubernetes ingress controller for long-lived connections.
 //!
 //! ```text
-//!   a directory of manifests                                     clients (browsers, apps)
+//!   a cluster or a directory                                     clients (browsers, apps)
 //!              │ watch                                                  │ TCP, HTTP/1.1
 //!              ▼                                                        ▼
 //!           source ──► translate ──► table  ◄── one load per request ── proxy ──► upstream ──► endpoints
 //!              ▲        pure, total   immutable, swapped whole            │ 101
 //!              │           │                                              ▼
-//!            check ◄── verdicts                                        tunnel ── registry
-//!                    one per object                              keeps the Route it was opened with
+//!           status ◄── verdicts                                        tunnel ── registry
+//!     (leader only)  one per object                              keeps the Route it was opened with
 //! ```
 //!
 //! Kubernetes stops at `translate`: right of it there is no Kubernetes type, left of it no socket.

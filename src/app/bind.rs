@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr};
 use tokio::net::TcpListener;
 
 use super::Settings;
-use crate::proxy;
+use crate::{proxy, source::cluster::ConnectError};
 
 /// Why the process could not start. Nothing serves when this is returned.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum StartError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// The configuration of the cluster.
+    #[error(transparent)]
+    Cluster(#[from] ConnectError),
     /// An address.
     #[error("{flag} {address}: {}", bind_hint(.source))]
     Bind {
@@ -52,9 +55,8 @@ pub(super) struct Bound {
     pub(super) status: Option<TcpListener>,
 }
 
-/// Looks at the directory, then binds every address.
+/// Binds every address.
 pub(super) async fn bind(settings: &Settings) -> Result<Bound, StartError> {
-    check_manifests(settings)?;
     let traffic = |&address: &SocketAddr| {
         proxy::Listener::bind(address).map_err(|source| StartError::Bind {
             flag: "--http",
@@ -70,23 +72,6 @@ pub(super) async fn bind(settings: &Settings) -> Result<Bound, StartError> {
             .collect::<Result<_, _>>()?,
         admin: bind_one("--admin", settings.admin).await?,
         status: bind_one("--status", settings.status).await?,
-    })
-}
-
-fn check_manifests(settings: &Settings) -> Result<(), StartError> {
-    let reason = match std::fs::read_dir(&settings.manifests) {
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            "no such directory; create it or name another".to_owned()
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            "not a directory; name the directory that holds the files".to_owned()
-        }
-        Err(error) => error.to_string(),
-    };
-    Err(StartError::Manifests {
-        path: settings.manifests.display().to_string(),
-        reason,
     })
 }
 

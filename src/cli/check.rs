@@ -87,6 +87,8 @@ impl ClassArgs {
             ingress_class: self.ingress_class.clone(),
             watch_ingress_without_class: self.watch_ingress_without_class,
             origin: SourceKind::Directory,
+            own_addresses: Vec::new(),
+            peer_service: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: parse, hand over, exit code.
 
 mod check;
+mod control;
 mod explain;
 mod run;
 

@@ -1,15 +1,22 @@
 //! `hawser run`: flags and environment to [`Settings`], signals to an orderly end.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Args;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::control::ControlArgs;
 use crate::{
     api,
-    app::{self, Settings},
+    app::{self, Settings, Source},
+    source::cluster,
     telemetry::log,
     translate,
 };
@@ -23,6 +30,42 @@ pub(super) struct RunArgs {
     /// All *.yaml, *.yml and *.json files below it, watched for changes.
     #[arg(long, value_name = "DIR", env = "HAWSER_MANIFESTS")]
     manifests: Option<PathBuf>,
+
+    /// Configuration file for the cluster
+    ///
+    /// Default: the files of the variable KUBECONFIG, the pod's service account, or ~/.kube/config, whichever
+    /// is there first.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HAWSER_KUBECONFIG",
+        conflicts_with = "manifests"
+    )]
+    kubeconfig: Option<PathBuf>,
+
+    /// Context of the configuration file [default: its current-context]
+    #[arg(long, value_name = "NAME", env = "HAWSER_CONTEXT", value_parser = parse_name, conflicts_with = "manifests")]
+    context: Option<String>,
+
+    /// Namespace to watch instead of all (repeatable)
+    ///
+    /// Needs rights in these namespaces only. Without the right to read IngressClass objects, classes match by
+    /// --ingress-class alone.
+    #[arg(
+        long,
+        value_name = "NS",
+        env = "HAWSER_WATCH_NAMESPACE",
+        value_delimiter = ',',
+        value_parser = parse_namespace,
+        conflicts_with = "manifests"
+    )]
+    watch_namespace: Vec<String>,
+
+    /// How long a complete list waits that would remove everything, or more than half of more than 10 objects
+    ///
+    /// Then the list is taken again, and obeyed. 0s = off.
+    #[arg(long, value_name = "DURATION", env = "HAWSER_RELIST_GUARD", default_value = "30s", value_parser = parse_duration)]
+    relist_guard: Duration,
 
     /// Address for HTTP traffic (repeatable)
     #[arg(
@@ -66,13 +109,8 @@ pub(super) struct RunArgs {
     #[arg(long, env = "HAWSER_WATCH_INGRESS_WITHOUT_CLASS", value_parser = clap::builder::BoolishValueParser::new())]
     watch_ingress_without_class: bool,
 
-    /// Service whose addresses go into the status of Ingress objects (not built yet)
-    #[arg(long, value_name = "NS/NAME", env = "HAWSER_PUBLISH_SERVICE", value_parser = parse_reference, conflicts_with = "publish_address")]
-    publish_service: Option<String>,
-
-    /// Address that goes into the status of Ingress objects (not built yet)
-    #[arg(long, value_name = "ADDRESS", env = "HAWSER_PUBLISH_ADDRESS", value_parser = parse_name)]
-    publish_address: Option<String>,
+    #[command(flatten)]
+    control: ControlArgs,
 
     /// Peers whose X-Forwarded-* are believed (not built yet: nobody's are)
     #[arg(
@@ -106,7 +144,7 @@ pub(super) struct RunArgs {
 
     /// TLS certificate for hosts without one (not built yet)
     #[arg(long, value_name = "NS/NAME", env = "HAWSER_DEFAULT_CERTIFICATE", value_parser = parse_reference)]
-    default_certificate: Option<String>,
+    default_certificate: Option<(String, String)>,
 
     /// Format of the log on standard error [default: text on a terminal, else json]
     #[arg(long, value_name = "FORMAT", env = "HAWSER_LOG_FORMAT")]
@@ -122,19 +160,19 @@ pub(super) struct RunArgs {
     log_level: String,
 }
 
+/// Default of `--status` with a cluster: the kubelet asks the address of the pod.
+const CLUSTER_STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9101);
+
 const EXAMPLES: &str = "\
 Examples:
+  hawser run --kubeconfig ~/.kube/config --context staging
+  hawser run --watch-namespace shop --watch-namespace chat
   hawser run --manifests ./routes
   hawser run --manifests ./routes --http 127.0.0.1:8080 --http '[::1]:8080' --log-format text
   HAWSER_MANIFESTS=./routes HAWSER_LOG_LEVEL=debug hawser run";
 
 /// Runs until SIGTERM or SIGINT. Exit code 0 after an orderly end, 64 when it could not start.
 pub(super) fn run(args: &RunArgs) -> ExitCode {
-    let Some(manifests) = args.manifests.clone() else {
-        return super::usage(
-            "run: watching a cluster is not built yet; name a directory with --manifests DIR",
-        );
-    };
     if let Err(error) = log::init(args.log_format, &args.log_level) {
         return super::usage(&format!("--log-level {}: {error}", args.log_level));
     }
@@ -144,7 +182,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
             "this flag is accepted but its feature is not built yet: it has no effect"
         );
     }
-    let settings = args.settings(manifests);
+    let settings = args.settings();
     super::block_on(async move {
         let stop = CancellationToken::new();
         if let Err(error) = app::stop_on_signal(stop.clone()) {
@@ -162,21 +200,41 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
 }
 
 impl RunArgs {
-    fn settings(&self, manifests: PathBuf) -> Settings {
+    fn settings(&self) -> Settings {
+        let source = self.source();
+        let (origin, status) = match source {
+            Source::Directory(_) => (translate::SourceKind::Directory, None),
+            Source::Cluster(..) => (translate::SourceKind::Cluster, Some(CLUSTER_STATUS)),
+        };
         Settings {
             http: self.http.clone(),
             admin: Some(self.admin),
-            status: self.status,
-            manifests,
+            status: self.status.or(status),
+            source,
             translate: translate::Options {
                 controller_name: self.controller_name.clone(),
                 ingress_class: self.ingress_class.clone(),
                 watch_ingress_without_class: self.watch_ingress_without_class,
-                origin: translate::SourceKind::Directory,
+                origin,
+                own_addresses: self.control.own_addresses(),
+                peer_service: self.control.peer_service(),
             },
             max_connections: self.max_connections.and_then(|n| usize::try_from(n).ok()),
             drain_window: self.drain_window,
         }
+    }
+
+    fn source(&self) -> Source {
+        if let Some(manifests) = &self.manifests {
+            return Source::Directory(manifests.clone());
+        }
+        let settings = cluster::Settings {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            namespaces: self.watch_namespace.clone(),
+            relist_guard: self.relist_guard,
+        };
+        Source::Cluster(settings, Box::new(self.control.control()))
     }
 
     /// Flags that were given and whose feature is not built yet. Without this list a user would
@@ -184,8 +242,6 @@ impl RunArgs {
     fn without_effect(&self) -> Vec<&'static str> {
         [
             ("--https", self.https.is_some()),
-            ("--publish-service", self.publish_service.is_some()),
-            ("--publish-address", self.publish_address.is_some()),
             ("--trusted-proxies", !self.trusted_proxies.is_empty()),
             ("--proxy-protocol", !self.proxy_protocol.is_empty()),
             ("--drain-delay", self.drain_delay.is_some()),
@@ -210,6 +266,17 @@ fn parse_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// RFC 1123 label, as the API server wants it.
+fn parse_namespace(text: &str) -> Result<String, String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let good = (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    good.then(|| text.to_owned())
+        .ok_or_else(|| "is no name of a namespace: at most 63 of a-z, 0-9 and -".to_owned())
+}
+
 fn parse_controller(text: &str) -> Result<String, String> {
     match text.split_once('/') {
         Some((domain, path)) if !domain.is_empty() && !path.is_empty() => Ok(text.to_owned()),
@@ -217,12 +284,13 @@ fn parse_controller(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse_reference(text: &str) -> Result<String, String> {
+/// `namespace/name`.
+pub(super) fn parse_reference(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((namespace, name))
             if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
         {
-            Ok(text.to_owned())
+            Ok((namespace.to_owned(), name.to_owned()))
         }
         _ => Err("must look like namespace/name".to_owned()),
     }

@@ -186,12 +186,14 @@ fn settings(args: &DemoArgs, folder: &Folder) -> Settings {
         // Any free port: the demo runs beside a real Hawser.
         admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         status: None,
-        manifests: folder.path().to_owned(),
+        source: app::Source::Directory(folder.path().to_owned()),
         translate: translate::Options {
             controller_name: manifests::CONTROLLER_NAME.to_owned(),
             ingress_class: manifests::INGRESS_CLASS.to_owned(),
             watch_ingress_without_class: false,
             origin: translate::SourceKind::Directory,
+            own_addresses: Vec::new(),
+            peer_service: None,
         },
         max_connections: None,
         drain_window: DRAIN_WINDOW,

@@ -11,6 +11,8 @@ fn options() -> Options {
         ingress_class: "hawser".into(),
         watch_ingress_without_class: false,
         origin: SourceKind::Directory,
+        own_addresses: Vec::new(),
+        peer_service: None,
     }
 }
 

@@ -45,6 +45,8 @@ fn config() -> Config {
         ingress_class: "hawser".into(),
         watch_ingress_without_class: false,
         origin: SourceKind::Directory,
+        own_addresses: Vec::new(),
+        peer_service: None,
     };
     translate(&prepared, &options).config
 }
