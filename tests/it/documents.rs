@@ -162,3 +162,78 @@ fn every_dependency_has_its_job() {
         "dependencies without a job in ARCHITECTURE.md: {jobless:?}"
     );
 }
+
+/// Whoever reads a reason in kubectl finds it in the guide.
+#[test]
+fn every_reason_is_in_the_guide() {
+    let guide = read("docs/guide/troubleshoot.md");
+    let reason = Regex::new(r#"pub const [A-Z_]+: &str = "(\w+)";"#).unwrap();
+    let conditions = read("src/api/conditions.rs");
+    let reasons: BTreeSet<&str> = reason
+        .captures_iter(&conditions)
+        .map(|found| found.extract::<1>().1[0])
+        .collect();
+    assert!(reasons.len() >= 12, "{reasons:?}");
+    let missing: Vec<_> = reasons
+        .into_iter()
+        .filter(|reason| !guide.contains(&format!("`{reason}`")))
+        .collect();
+    assert!(missing.is_empty(), "not in troubleshoot.md: {missing:?}");
+}
+
+/// Values of the chart that the guides name exist.
+#[test]
+fn values_in_the_guides_exist() {
+    let table = read("charts/hawser/VALUES.md");
+    let blocks = Regex::new(r"(?m)^\| `(\w+)[.`]").unwrap();
+    let blocks: BTreeSet<&str> = blocks
+        .captures_iter(&table)
+        .map(|found| found.extract::<1>().1[0])
+        .collect();
+    let value = Regex::new(r"(?:`|--set '?)([a-z]\w+(?:\.\w+)+|watchNamespaces)[=`]").unwrap();
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for guide in ["install", "first-route", "troubleshoot"] {
+        let text = read(&format!("docs/guide/{guide}.md"));
+        for name in value.captures_iter(&text).map(|it| it.extract::<1>().1[0]) {
+            let (block, _) = name.split_once('.').unwrap_or((name, ""));
+            // `spec.ingressClassName` and the like are fields of objects.
+            if !blocks.contains(block) {
+                continue;
+            }
+            found += 1;
+            if !table.contains(&format!("| `{name}` |")) {
+                missing.push(format!("{guide}: {name}"));
+            }
+        }
+    }
+    assert!(found > 20, "{found} values are named");
+    assert!(missing.is_empty(), "not in VALUES.md: {missing:?}");
+}
+
+/// What a reader pastes into kubectl is right, and what the chart's notes show is the same.
+#[test]
+fn manifests_in_the_guides_are_accepted() {
+    let block = Regex::new(r"(?s)<<'YAML'\n(.*?)\n *YAML\n").unwrap();
+    let mut found = 0;
+    for document in [
+        "docs/guide/first-route.md",
+        "charts/hawser/templates/NOTES.txt",
+    ] {
+        let text = read(document).replace("{{ .Values.ingressClass.name }}", "hawser");
+        for manifest in block.captures_iter(&text) {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("main.yaml"), &manifest[1]).unwrap();
+            let checked = std::process::Command::new(env!("CARGO_BIN_EXE_hawser"))
+                .arg("check")
+                .arg(dir.path())
+                .output()
+                .expect("hawser runs");
+            let said = String::from_utf8_lossy(&checked.stdout);
+            assert!(checked.status.success(), "{document}: {said}");
+            assert!(said.contains("Accepted=True"), "{document}: {said}");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 3);
+}

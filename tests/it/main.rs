@@ -15,20 +15,35 @@
     reason = "numbers of tests are small"
 )]
 #![allow(
+    clippy::too_many_lines,
+    clippy::format_push_string,
+    reason = "a test reads from top to bottom, and tables are long"
+)]
+#![allow(
     unreachable_pub,
     reason = "a test binary has no API; the kit marks what tests use"
 )]
 
+mod chart;
 mod cli;
+mod cluster;
+mod control_plane;
+mod crd;
 mod documents;
 mod handshake;
 mod http;
+mod image;
+mod install;
 mod interop;
 mod kit;
 mod layering;
+mod leadership;
 mod live_change;
+mod node;
 mod proxy_headers;
 mod raw;
+mod replicas;
 mod shutdown;
 mod standalone;
+mod status;
 mod translate;
