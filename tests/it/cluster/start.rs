@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -13,6 +12,7 @@ use super::{answers, apply, here, own_plane, page, plane, start};
 use crate::kit::{
     DEADLINE, client,
     control_plane::ControlPlane,
+    eventually,
     hawser::{self, field},
     manifest, origin,
 };
@@ -38,8 +38,11 @@ fn while_the_api_server_is_down_requests_wait() {
             .await;
         let line = line.to_string();
         assert!(line.contains("not ready until"), "{line}");
-        // Long enough for several tries.
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        eventually("it tries again and again", async || {
+            let tries = hawser.metric("hawser_source_restarts_total").await?;
+            (tries >= 3.0).then_some(())
+        })
+        .await;
         assert!(!hawser.is_ready().await);
         assert!(
             !waiting.is_finished(),
