@@ -169,21 +169,12 @@ fn host(host: &str, object: &str, backend: &ir::BackendId) -> (ir::HostPattern, 
 }
 
 fn policy() -> ir::Policy {
-    ir::Policy {
-        upgrade: ir::Upgrade {
-            mode: ir::Setting::field(ir::UpgradeMode::Require),
-            subprotocols: ir::Setting::default(None),
-            extensions: ir::Setting::default(ir::Extensions::Allow),
-        },
-        timeouts: ir::Timeouts {
-            connect: ir::Setting::default(Some(Duration::from_secs(5))),
-            handshake: ir::Setting::field(Some(Duration::from_millis(1500))),
-            response: ir::Setting::annotation(Some(Duration::from_mins(5))),
-            idle: ir::Setting::field(None),
-        },
-        headers: ir::HeaderRules::default(),
-        rewrite: ir::Rewrite::default(),
-    }
+    let mut policy = ir::Policy::default();
+    policy.upgrade.mode = ir::Setting::field(ir::UpgradeMode::Require);
+    policy.timeouts.handshake = ir::Setting::field(Some(Duration::from_millis(1500)));
+    policy.timeouts.response = ir::Setting::annotation(Some(Duration::from_mins(5)));
+    policy.timeouts.idle = ir::Setting::field(None);
+    policy
 }
 
 #[tokio::test]
@@ -326,7 +317,7 @@ async fn connections_show_open_and_ended_tunnels() {
         metrics: server.state.metrics.route(&route.rule.id),
     };
     let registry = Arc::clone(&server.state.tunnels);
-    let tunnel = tokio::spawn(tunnel::run(parts, registry, CancellationToken::new()));
+    let tunnel = tokio::spawn(tunnel::run(parts, registry));
     // A masked empty text frame.
     let frame = [0x81, 0x80, 0, 0, 0, 0];
     client.write_all(&frame).await.expect("sent");

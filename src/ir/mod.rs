@@ -23,7 +23,7 @@ pub use matching::{
 };
 pub use path::{PathProblem, normalize_path};
 pub use policy::{
-    Extensions, HeaderEdits, HeaderRules, HeaderValue, Policy, Rewrite, Timeouts, Upgrade,
-    UpgradeMode,
+    ConnectionsStatus, Drain, Extensions, HeaderEdits, HeaderRules, HeaderValue, Keepalive, Limits,
+    PingTarget, Policy, Reaction, Rewrite, Timeouts, Upgrade, UpgradeMode,
 };
 pub use settings::{Origin, Setting, defaults};

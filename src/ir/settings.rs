@@ -77,6 +77,21 @@ pub mod defaults {
     /// quiet applications, which is the 60-second surprise that Hawser exists to end.
     pub const IDLE: Duration = Duration::from_hours(1);
 
+    /// A pong is answered by the peer's WebSocket layer: 20 s outlasts a slow mobile network's worst pause.
+    pub const PONG: Duration = Duration::from_secs(20);
+
+    /// A peer that takes nothing for a minute while data waits is gone, or might as well be.
+    pub const WRITE_STALL: Duration = Duration::from_mins(1);
+
+    /// Ten thousand clients that come back within a minute are a load that backends can take.
+    pub const DRAIN_WINDOW: Duration = Duration::from_mins(1);
+
+    /// Pods get 30 s to end (`terminationGracePeriodSeconds`); the goodbyes must be over before.
+    pub const BACKEND_GRACE: Duration = Duration::from_secs(20);
+
+    /// Service Restart (IANA registry): clients take it for an invitation to come back.
+    pub const DRAIN_CODE: u16 = 1012;
+
     /// Weight of a backend reference (Gateway API's default).
     pub const WEIGHT: u32 = 1;
 }

@@ -325,7 +325,6 @@ impl Handoff {
                 metrics,
             },
             connection.proxy.tunnels.clone(),
-            connection.shutdown.drain.clone(),
         );
         tokio::spawn(async move {
             tunnel.await;

@@ -10,24 +10,17 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    future::poll_fn,
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Waker},
-};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{table, telemetry::metrics::RouteMetrics, upstream};
 
-pub use outcome::{Cause, Initiator, Outcome};
+pub use outcome::{Cause, Initiator, Order, Outcome};
 pub use registry::{Closed, Registry, Snapshot};
 
 use pump::Pump;
@@ -72,15 +65,13 @@ pub struct Info {
     pub subprotocol: Option<String>,
 }
 
-/// Runs a tunnel to its end: registers it at once, pumps both ways, unregisters it. It ends as at
-/// [`Registry::drain`] when `drain` is cancelled.
+/// Runs a tunnel to its end: registers it at once, pumps both ways, unregisters it.
 ///
 /// The future is small (well under 1 KiB) and holds no buffer while nothing moves. When it is dropped or panics,
 /// the tunnel is unregistered all the same.
 pub fn run(
     parts: Parts,
     registry: Arc<Registry>,
-    drain: CancellationToken,
 ) -> impl Future<Output = Outcome> + Send + 'static {
     let idle = parts.route.rule.policy.timeouts.idle.value;
     let registration = Registration::new(
@@ -99,21 +90,10 @@ pub fn run(
     );
     async move {
         let verdict = {
-            // Asked only when the entry was poked, and polled with the entry as its waker: a token is shared by
-            // thousands of tunnels, and each poll of it takes its locks.
-            let mut cancelled = pin!(drain.cancelled());
-            let poked = Waker::from(Arc::clone(registration.entry()));
             let mut sleep = pin!(sleep_until(Instant::now()));
-            let mut ending = false;
             poll_fn(|cx| {
-                if !ending && registration.poked(cx.waker()) {
-                    ending = registration.draining()
-                        || cancelled
-                            .as_mut()
-                            .poll(&mut Context::from_waker(&poked))
-                            .is_ready();
-                }
-                let result = pump.poll(cx, sleep.as_mut(), ending);
+                let order = registration.order(cx.waker());
+                let result = pump.poll(cx, sleep.as_mut(), order);
                 registration.count(pump.take_counts());
                 result
             })

@@ -37,13 +37,47 @@ pub enum Cause {
     ClientLost,
     /// FIN, RST or time-out of the backend without Close.
     BackendLost,
-    /// No byte in either direction for `timeouts.idle`.
+    /// No byte of the application in either direction for `timeouts.idle`.
     IdleTimeout,
+    /// `timeouts.maxLifetime` is over.
+    MaxLifetime,
+    /// A ping of ours was not answered within `keepalive.timeout`.
+    PingTimeout,
     /// The process is ending.
     Drain,
+    /// The endpoint is terminating.
+    BackendTerminating,
+    /// The endpoint is in no slice of its Service any more.
+    BackendRemoved,
+    /// No rule has the host and path any more, or it must not be tunnelled any more.
+    RouteRemoved,
+    /// A message or frame was over the limit of the route.
+    MessageTooBig,
+    /// A violation of RFC 6455 on a strict route.
+    ProtocolError,
+    /// Somebody asked for it at the admin address.
+    Admin,
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::ClientClosed,
+        Self::BackendClosed,
+        Self::ClientLost,
+        Self::BackendLost,
+        Self::IdleTimeout,
+        Self::MaxLifetime,
+        Self::PingTimeout,
+        Self::Drain,
+        Self::BackendTerminating,
+        Self::BackendRemoved,
+        Self::RouteRemoved,
+        Self::MessageTooBig,
+        Self::ProtocolError,
+        Self::Admin,
+    ];
+
     /// The word for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +86,15 @@ impl Cause {
             Self::ClientLost => "client_lost",
             Self::BackendLost => "backend_lost",
             Self::IdleTimeout => "idle_timeout",
+            Self::MaxLifetime => "max_lifetime",
+            Self::PingTimeout => "ping_timeout",
             Self::Drain => "drain",
+            Self::BackendTerminating => "backend_terminating",
+            Self::BackendRemoved => "backend_removed",
+            Self::RouteRemoved => "route_removed",
+            Self::MessageTooBig => "message_too_big",
+            Self::ProtocolError => "protocol_error",
+            Self::Admin => "admin",
         }
     }
 
@@ -61,8 +103,54 @@ impl Cause {
         match self {
             Self::ClientClosed | Self::ClientLost => Initiator::Client,
             Self::BackendClosed | Self::BackendLost => Initiator::Backend,
-            Self::IdleTimeout | Self::Drain => Initiator::Hawser,
+            _ => Initiator::Hawser,
         }
+    }
+
+    /// What a Close of our own says about it. A peer's Close is passed on as it is, so those have none.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::ClientClosed | Self::BackendClosed => "",
+            Self::ClientLost => "the client is gone",
+            Self::BackendLost => "the backend is gone",
+            Self::IdleTimeout => "idle for too long",
+            Self::MaxLifetime => "open for as long as allowed, please reconnect",
+            Self::PingTimeout => "a ping was not answered",
+            Self::Drain => "the proxy is restarting, please reconnect",
+            Self::BackendTerminating => "the server is restarting, please reconnect",
+            Self::BackendRemoved => "the server was removed, please reconnect",
+            Self::RouteRemoved => "the route was removed",
+            Self::MessageTooBig => "a message is over the limit",
+            Self::ProtocolError => "protocol error",
+            Self::Admin => "closed by an administrator",
+        }
+    }
+}
+
+/// Tells an open tunnel to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// Why.
+    pub cause: Cause,
+    /// Close code to both sides.
+    pub code: u16,
+}
+
+impl Order {
+    /// As a number that fits an atomic; never 0.
+    pub(super) fn pack(self) -> u32 {
+        let place = Cause::ALL.iter().position(|cause| *cause == self.cause);
+        let place = place.and_then(|place| u16::try_from(place + 1).ok());
+        u32::from(place.unwrap_or(1)) << 16 | u32::from(self.code)
+    }
+
+    /// The other way round; `None` for 0.
+    pub(super) fn unpack(packed: u32) -> Option<Self> {
+        let place = usize::try_from(packed >> 16).ok()?.checked_sub(1)?;
+        Some(Self {
+            cause: *Cause::ALL.get(place)?,
+            code: u16::try_from(packed & 0xffff).ok()?,
+        })
     }
 }
 
@@ -88,4 +176,26 @@ pub struct Outcome {
 pub(super) struct Verdict {
     pub(super) cause: Cause,
     pub(super) code: Option<u16>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_fit_into_a_number() {
+        assert_eq!(Order::unpack(0), None);
+        for cause in Cause::ALL {
+            let order = Order { cause, code: 4999 };
+            assert_ne!(order.pack(), 0);
+            assert_eq!(Order::unpack(order.pack()), Some(order));
+        }
+    }
+
+    #[test]
+    fn words_are_the_same_everywhere() {
+        for cause in Cause::ALL {
+            assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
+        }
+    }
 }

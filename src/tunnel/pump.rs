@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     flow::{Flow, Place, To},
-    outcome::{Cause, Verdict},
+    outcome::{Cause, Order, Verdict},
 };
 use crate::ws::close;
 
@@ -48,26 +48,13 @@ const ENDING: Duration = Duration::from_secs(5);
 /// not read yet. One round trip of a slow network.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// To the backend of a client that is gone.
-const CLIENT_LOST: close::Status = close::Status {
-    code: close::GOING_AWAY,
-    reason: "the client is gone",
-};
-/// To the client of a backend that is gone.
-const BACKEND_LOST: close::Status = close::Status {
-    code: close::BAD_GATEWAY,
-    reason: "the backend is gone",
-};
-/// To both sides of a tunnel that nobody used.
-const IDLE: close::Status = close::Status {
-    code: close::GOING_AWAY,
-    reason: "idle for too long",
-};
-/// To both sides when the process ends.
-const DRAIN: close::Status = close::Status {
-    code: close::SERVICE_RESTART,
-    reason: "the proxy is restarting, please reconnect",
-};
+/// A Close of our own.
+fn own(cause: Cause, code: u16) -> close::Status {
+    close::Status {
+        code,
+        reason: cause.reason(),
+    }
+}
 
 thread_local! {
     /// What is read on this thread. Between two polls it holds nothing of anybody.
@@ -160,12 +147,12 @@ where
         }
     }
 
-    /// Moves what can be moved. `ending` = the process is ending. Ready when both sockets may be closed.
+    /// Moves what can be moved, and ends the tunnel when it is told to. Ready when both sockets may be closed.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         mut sleep: Pin<&mut Sleep>,
-        ending: bool,
+        order: Option<Order>,
     ) -> Poll<Verdict> {
         let mut scratch = SCRATCH.take();
         scratch.resize(SCRATCH_BYTES, 0);
@@ -177,7 +164,7 @@ where
             }
             rounds += 1;
             let last = rounds >= MAX_ROUNDS;
-            let mut changed = self.step(moved, ending);
+            let mut changed = self.step(moved, order);
             if last || !(moved || changed) {
                 changed |= self.poll_timer(cx, sleep.as_mut());
             }
@@ -211,12 +198,12 @@ where
     }
 
     /// Judges what has been seen. Whether that changed anything.
-    fn step(&mut self, moved: bool, ending: bool) -> bool {
+    fn step(&mut self, moved: bool, order: Option<Order>) -> bool {
         match self.phase {
-            Phase::Open => self.judge(moved, ending),
+            Phase::Open => self.judge(moved, order),
             Phase::Finishing(until) => {
                 let soon = Instant::now() + ENDING;
-                if ending && until > soon {
+                if order.is_some() && until > soon {
                     self.phase = Phase::Finishing(soon);
                 }
                 let passed = self.up.pass_fin() | self.down.pass_fin();
@@ -241,7 +228,7 @@ where
     }
 
     /// Whether and how an open tunnel ends. A Close first: what comes with it is only its consequence.
-    fn judge(&mut self, moved: bool, ending: bool) -> bool {
+    fn judge(&mut self, moved: bool, order: Option<Order>) -> bool {
         // A side that takes nothing any more may have said why: it is read as far as it goes.
         if self.up.is_broken() && !moved {
             self.down.fail_source();
@@ -255,13 +242,15 @@ where
         } else if self.down.is_closed() {
             self.finish(Cause::BackendClosed, code(&self.down))
         } else if self.up.source_ended() {
-            let put = self.up.put_close(CLIENT_LOST, Place::FrameStart);
-            self.finish(Cause::ClientLost, put.then_some(CLIENT_LOST.code))
+            let own = own(Cause::ClientLost, close::GOING_AWAY);
+            let put = self.up.put_close(own, Place::FrameStart);
+            self.finish(Cause::ClientLost, put.then_some(own.code))
         } else if self.down.source_ended() {
-            let put = self.down.put_close(BACKEND_LOST, Place::FrameStart);
-            self.finish(Cause::BackendLost, put.then_some(BACKEND_LOST.code))
-        } else if ending {
-            self.end(Cause::Drain, DRAIN)
+            let own = own(Cause::BackendLost, close::BAD_GATEWAY);
+            let put = self.down.put_close(own, Place::FrameStart);
+            self.finish(Cause::BackendLost, put.then_some(own.code))
+        } else if let Some(Order { cause, code }) = order {
+            self.end(cause, code)
         } else {
             false
         }
@@ -275,7 +264,8 @@ where
 
     /// Begins an ending: Close to the client as soon as it has a place, to the backend when the client has
     /// answered.
-    fn end(&mut self, cause: Cause, own: close::Status) -> bool {
+    fn end(&mut self, cause: Cause, code: u16) -> bool {
+        let own = own(cause, code);
         self.verdict = Some(Verdict { cause, code: None });
         self.phase = Phase::Ending(Ending {
             own,
@@ -353,7 +343,7 @@ where
     fn run_out(&mut self) {
         match self.phase {
             Phase::Open => {
-                self.end(Cause::IdleTimeout, IDLE);
+                self.end(Cause::IdleTimeout, close::GOING_AWAY);
             }
             Phase::Finishing(_) => {
                 self.linger();

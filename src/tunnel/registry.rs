@@ -5,9 +5,12 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
-    task::{Wake, Waker},
+    task::Waker,
     time::Duration,
 };
 
@@ -18,7 +21,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Info, Route,
-    outcome::{Cause, Outcome, Verdict},
+    outcome::{Cause, Order, Outcome, Verdict},
 };
 use crate::{
     ir,
@@ -84,7 +87,7 @@ impl Registry {
         // Outside of the lock: to wake is to run foreign code.
         let entries: Vec<_> = self.live.lock().values().cloned().collect();
         for entry in entries {
-            entry.poke();
+            entry.give(entry.drain_order());
         }
         let all_gone = async {
             loop {
@@ -147,15 +150,28 @@ pub(super) struct Entry {
     since: Instant,
     from_client: AtomicU64,
     from_backend: AtomicU64,
-    /// The task is to look whether it has to end.
-    poked: AtomicBool,
+    /// The [`Order`] to end, packed; 0 = none.
+    order: AtomicU32,
     task: AtomicWaker,
 }
 
 impl Entry {
-    fn poke(&self) {
-        self.poked.store(true, SeqCst);
-        self.task.wake();
+    /// Tells the tunnel to end. The first order counts.
+    fn give(&self, order: Order) {
+        let first = self
+            .order
+            .compare_exchange(0, order.pack(), SeqCst, Relaxed);
+        if first.is_ok() {
+            self.task.wake();
+        }
+    }
+
+    /// What the end of the process means for it.
+    fn drain_order(&self) -> Order {
+        Order {
+            cause: Cause::Drain,
+            code: self.route.rule.policy.drain.code.value,
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -180,16 +196,6 @@ impl Entry {
             route: &self.route.rule.id,
             endpoint: self.endpoint,
         }
-    }
-}
-
-impl Wake for Entry {
-    fn wake(self: Arc<Self>) {
-        self.poke();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.poke();
     }
 }
 
@@ -220,11 +226,14 @@ impl Registration {
             since: Instant::now(),
             from_client: AtomicU64::new(0),
             from_backend: AtomicU64::new(0),
-            // So that the first poll looks: the drain may have begun before.
-            poked: AtomicBool::new(true),
+            order: AtomicU32::new(0),
             task: AtomicWaker::new(),
         });
         registry.live.lock().insert(entry.id, Arc::clone(&entry));
+        // After it is in the map, or neither side would see the other.
+        if registry.draining.load(SeqCst) {
+            entry.give(entry.drain_order());
+        }
         access::tunnel_open(&entry.line());
         Self {
             registry,
@@ -234,20 +243,10 @@ impl Registration {
         }
     }
 
-    pub(super) fn entry(&self) -> &Arc<Entry> {
-        &self.entry
-    }
-
-    /// Whether to look if the tunnel has to end. `task` is woken when it is time to ask again.
-    pub(super) fn poked(&self, task: &Waker) -> bool {
+    /// The order to end, if there is one. `task` is woken when one comes.
+    pub(super) fn order(&self, task: &Waker) -> Option<Order> {
         self.entry.task.register(task);
-        // A read first: it is false nearly always, and a read does not take the cache line from others.
-        self.entry.poked.load(SeqCst) && self.entry.poked.swap(false, SeqCst)
-    }
-
-    /// Whether all tunnels have to end.
-    pub(super) fn draining(&self) -> bool {
-        self.registry.draining.load(SeqCst)
+        Order::unpack(self.entry.order.load(SeqCst))
     }
 
     /// Counts bytes from the client and from the backend.

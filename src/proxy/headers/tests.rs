@@ -1,21 +1,10 @@
 use super::*;
-use crate::ir::{HeaderEdits, HeaderRules, Policy, Rewrite, Setting, Timeouts, Upgrade, defaults};
+use crate::ir::{HeaderEdits, HeaderRules, Policy};
 
 fn policy(headers: HeaderRules) -> Policy {
     Policy {
-        upgrade: Upgrade {
-            mode: Setting::default(defaults::UPGRADE_MODE),
-            subprotocols: Setting::default(None),
-            extensions: Setting::default(defaults::EXTENSIONS),
-        },
-        timeouts: Timeouts {
-            connect: Setting::default(None),
-            handshake: Setting::default(None),
-            response: Setting::default(None),
-            idle: Setting::default(None),
-        },
         headers,
-        rewrite: Rewrite::default(),
+        ..Policy::default()
     }
 }
 

@@ -7,26 +7,12 @@ mod pick;
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use crate::ir::{self, PathMatch, Traffic, defaults};
+use crate::ir::{self, PathMatch, Traffic};
 
 use super::{Request, Table};
 
 pub(super) fn policy() -> Arc<ir::Policy> {
-    Arc::new(ir::Policy {
-        upgrade: ir::Upgrade {
-            mode: ir::Setting::default(defaults::UPGRADE_MODE),
-            subprotocols: ir::Setting::default(None),
-            extensions: ir::Setting::default(defaults::EXTENSIONS),
-        },
-        timeouts: ir::Timeouts {
-            connect: ir::Setting::default(Some(defaults::CONNECT)),
-            handshake: ir::Setting::default(Some(defaults::HANDSHAKE)),
-            response: ir::Setting::default(Some(defaults::RESPONSE)),
-            idle: ir::Setting::default(Some(defaults::IDLE)),
-        },
-        headers: ir::HeaderRules::default(),
-        rewrite: ir::Rewrite::default(),
-    })
+    Arc::default()
 }
 
 pub(super) fn backend(service: &str, weight: u32) -> ir::BackendRef {

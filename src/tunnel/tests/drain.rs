@@ -43,19 +43,6 @@ async fn both_sides_get_one_close_and_answer() {
 }
 
 #[tokio::test]
-async fn a_cancelled_token_drains_its_tunnels() {
-    let mut kit = tunnel().await;
-    send(&mut kit.client, &masked(b"a")).await;
-    expect(&mut kit.backend, &masked(b"a")).await;
-    kit.token.cancel();
-    expect(&mut kit.client, &own_close(1012)).await;
-    send(&mut kit.client, &masked_close(1012)).await;
-    expect_masked_close(&mut kit.backend, 1012).await;
-    drop((kit.client, kit.backend));
-    assert_eq!(end(&kit.outcome.await.unwrap()), expected());
-}
-
-#[tokio::test]
 async fn a_tunnel_that_opens_during_the_drain_ends_at_once() {
     let first = tunnel().await;
     let drained = drain(&first);
@@ -68,15 +55,6 @@ async fn a_tunnel_that_opens_during_the_drain_ends_at_once() {
     expect(&mut kit.client, &own_close(1012)).await;
     drop((first.client, first.backend, kit.client, kit.backend));
     drained.await.unwrap();
-
-    let token = CancellationToken::new();
-    token.cancel();
-    let open = Open {
-        token,
-        ..Open::default()
-    };
-    let mut kit = open.tunnel().await;
-    expect(&mut kit.client, &own_close(1012)).await;
 }
 
 #[tokio::test(start_paused = true)]

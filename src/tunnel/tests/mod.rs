@@ -28,7 +28,6 @@ struct Kit {
     registry: Arc<Registry>,
     endpoint: Arc<upstream::Endpoint>,
     metrics: Arc<Metrics>,
-    token: CancellationToken,
 }
 
 /// How a tunnel is opened.
@@ -38,7 +37,6 @@ struct Open {
     client_early: &'static [u8],
     backend_early: &'static [u8],
     registry: Arc<Registry>,
-    token: CancellationToken,
 }
 
 impl Open {
@@ -65,7 +63,7 @@ impl Open {
             metrics: metrics.route(&route.rule.id),
             route,
         };
-        let future = run(parts, Arc::clone(&self.registry), self.token.clone());
+        let future = run(parts, Arc::clone(&self.registry));
         Kit {
             client,
             backend,
@@ -73,7 +71,6 @@ impl Open {
             registry: self.registry,
             endpoint,
             metrics,
-            token: self.token,
         }
     }
 }
@@ -99,21 +96,8 @@ fn route(backends: &upstream::Registry, idle: Option<Duration>) -> Arc<Route> {
         service: "chat".into(),
         port: 80,
     };
-    let policy = ir::Policy {
-        upgrade: ir::Upgrade {
-            mode: Setting::default(ir::UpgradeMode::Allow),
-            subprotocols: Setting::default(None),
-            extensions: Setting::default(ir::Extensions::Allow),
-        },
-        timeouts: ir::Timeouts {
-            connect: Setting::default(None),
-            handshake: Setting::default(None),
-            response: Setting::default(None),
-            idle: Setting::default(idle),
-        },
-        headers: ir::HeaderRules::default(),
-        rewrite: ir::Rewrite::default(),
-    };
+    let mut policy = ir::Policy::default();
+    policy.timeouts.idle = Setting::default(idle);
     let rule = ir::Route {
         id: ir::RouteId {
             object: ir::ObjectId {

@@ -114,7 +114,7 @@ async fn an_idle_tunnel_is_small() {
         metrics: Metrics::new().route(&route.rule.id),
         route,
     };
-    let future = run(parts, Arc::default(), CancellationToken::new());
+    let future = run(parts, Arc::default());
     let size = size_of_val(&future);
     assert!(size <= 1024, "{size} bytes");
 }

@@ -66,21 +66,9 @@ pub fn rule(host: &str, prefix: &str) -> Rule {
 }
 
 fn default_policy() -> ir::Policy {
-    ir::Policy {
-        upgrade: ir::Upgrade {
-            mode: Setting::default(defaults::UPGRADE_MODE),
-            subprotocols: Setting::default(None),
-            extensions: Setting::default(defaults::EXTENSIONS),
-        },
-        timeouts: ir::Timeouts {
-            connect: Setting::default(Some(defaults::CONNECT)),
-            handshake: Setting::default(Some(defaults::HANDSHAKE)),
-            response: Setting::default(Some(defaults::RESPONSE)),
-            idle: Setting::default(Some(defaults::IDLE)),
-        },
-        headers: ir::HeaderRules::default(),
-        rewrite: ir::Rewrite::default(),
-    }
+    let mut policy = ir::Policy::default();
+    policy.timeouts.response = Setting::default(Some(defaults::RESPONSE));
+    policy
 }
 
 impl Rule {
