@@ -305,6 +305,8 @@ async fn connections_show_open_and_ended_tunnels() {
         client_early: Bytes::new(),
         backend: backend_side,
         backend_early: Bytes::new(),
+        extensions: false,
+        splice: true,
         route: Arc::clone(route),
         endpoint: backend.pick(&[]).expect("an endpoint"),
         info: tunnel::Info {

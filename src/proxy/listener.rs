@@ -43,6 +43,7 @@ impl Listener {
         // Linux passes these on to every accepted socket, which saves the calls per connection.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&upstream::keepalive())?;
+        socket.set_tcp_user_timeout(Some(upstream::USER_TIMEOUT))?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from_std(socket.into())?;

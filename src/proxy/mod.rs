@@ -47,6 +47,8 @@ pub struct Limits {
     pub drain_window: Duration,
     /// Limits of a request head.
     pub gate: gate::Limits,
+    /// Whether large frames of tunnels may be moved by splice(2).
+    pub splice: bool,
 }
 
 /// Where nobody says otherwise: what fits into 4 GiB of memory at 64 KiB each, the most that a connection in
@@ -62,6 +64,7 @@ impl Default for Limits {
             max_connections: MAX_CONNECTIONS,
             drain_window: DRAIN_WINDOW,
             gate: gate::Limits::default(),
+            splice: true,
         }
     }
 }

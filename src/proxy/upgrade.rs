@@ -279,6 +279,7 @@ impl Switched {
     pub(super) fn split(self, record: Record) -> (response::Parts, Handoff) {
         let subprotocol = self.head.headers.get(SEC_WEBSOCKET_PROTOCOL);
         let handoff = Handoff {
+            extensions: self.head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS),
             subprotocol: subprotocol.and_then(|name| Some(name.to_str().ok()?.to_owned())),
             route: self.route,
             endpoint: self.endpoint,
@@ -297,6 +298,7 @@ pub(super) struct Handoff {
     backend: TcpStream,
     backend_early: Bytes,
     subprotocol: Option<String>,
+    extensions: bool,
     record: Record,
 }
 
@@ -319,6 +321,8 @@ impl Handoff {
                 client_early,
                 backend: self.backend,
                 backend_early: self.backend_early,
+                extensions: self.extensions,
+                splice: connection.proxy.limits.splice,
                 route: self.route,
                 endpoint: self.endpoint,
                 info,

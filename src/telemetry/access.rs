@@ -119,10 +119,18 @@ pub struct End<'a> {
     pub cause: &'a str,
     /// Close code.
     pub code: Option<u16>,
+    /// Whether the client got a Close frame.
+    pub client_got_close: bool,
+    /// Whether the backend got a Close frame.
+    pub backend_got_close: bool,
     /// Bytes from client to backend.
     pub bytes_from_client: u64,
     /// Bytes from backend to client.
     pub bytes_from_backend: u64,
+    /// Text and binary messages from client to backend.
+    pub messages_from_client: u64,
+    /// Text and binary messages from backend to client.
+    pub messages_from_backend: u64,
     /// From the 101 to the end.
     pub duration: Duration,
 }
@@ -146,8 +154,12 @@ pub fn tunnel_close(tunnel: &Tunnel<'_>, end: &End<'_>) {
         initiator = &*clean(end.initiator),
         cause = &*clean(end.cause),
         code = end.code,
+        client_got_close = end.client_got_close,
+        backend_got_close = end.backend_got_close,
         bytes_from_client = end.bytes_from_client,
         bytes_from_backend = end.bytes_from_backend,
+        messages_from_client = end.messages_from_client,
+        messages_from_backend = end.messages_from_backend,
         duration_seconds = end.duration.as_secs_f64(),
     );
 }

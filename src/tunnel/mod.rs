@@ -1,12 +1,19 @@
 //! Tunnels: both sockets, the route they were opened with, and one `Outcome` at the end.
 //!
 //! `run` is the life of one tunnel; `pump` moves its bytes and decides how it ends; `flow` is one direction
-//! of it; `registry` knows all tunnels and ends them with the process.
+//! of it, `splice` its short cut for large frames; `pings`, `rates` and `stall` are what a policy may ask for;
+//! `registry` knows all tunnels and ends them with the process.
 
+mod counts;
 mod flow;
 mod outcome;
+mod pings;
 mod pump;
+mod rates;
 mod registry;
+mod side;
+mod splice;
+mod stall;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +29,9 @@ use crate::{table, telemetry::metrics::RouteMetrics, upstream};
 
 pub use outcome::{Cause, Initiator, Order, Outcome};
 pub use registry::{Closed, Registry, Snapshot};
+pub use side::Side;
 
-use pump::Pump;
+use pump::{Pump, Start};
 use registry::Registration;
 
 /// The routes of the live table.
@@ -31,15 +39,19 @@ pub type Route = table::Route<Arc<upstream::Backend>>;
 
 /// What a tunnel is made of.
 #[derive(Debug)]
-pub struct Parts {
-    /// The client's socket.
-    pub client: TcpStream,
+pub struct Parts<C> {
+    /// The client's side.
+    pub client: C,
     /// Bytes that the client sent before the 101 was verified; they go first.
     pub client_early: Bytes,
     /// The backend's socket.
     pub backend: TcpStream,
     /// Bytes that came glued to the backend's 101; they go first.
     pub backend_early: Bytes,
+    /// Whether the 101 has `Sec-WebSocket-Extensions`.
+    pub extensions: bool,
+    /// Whether large frames may be moved by splice(2).
+    pub splice: bool,
     /// The route that it was opened with.
     pub route: Arc<Route>,
     /// The endpoint that it goes to.
@@ -69,32 +81,35 @@ pub struct Info {
 ///
 /// The future is small (well under 1 KiB) and holds no buffer while nothing moves. When it is dropped or panics,
 /// the tunnel is unregistered all the same.
-pub fn run(
-    parts: Parts,
+pub fn run<C: Side + Send + 'static>(
+    parts: Parts<C>,
     registry: Arc<Registry>,
 ) -> impl Future<Output = Outcome> + Send + 'static {
-    let idle = parts.route.rule.policy.timeouts.idle.value;
-    let registration = Registration::new(
+    let mut pump = Pump::new(
+        parts.client,
+        &parts.client_early,
+        parts.backend,
+        &parts.backend_early,
+        Start {
+            policy: &parts.route.rule.policy,
+            extensions: parts.extensions,
+            splice: parts.splice,
+        },
+    );
+    let mut registration = Registration::new(
         registry,
         parts.info,
         parts.route,
         &parts.endpoint,
         parts.metrics,
     );
-    let mut pump = Pump::new(
-        parts.client,
-        &parts.client_early,
-        parts.backend,
-        &parts.backend_early,
-        idle,
-    );
     async move {
         let verdict = {
             let mut sleep = pin!(sleep_until(Instant::now()));
             poll_fn(|cx| {
                 let order = registration.order(cx.waker());
-                let result = pump.poll(cx, sleep.as_mut(), order);
-                registration.count(pump.take_counts());
+                let result = pump.poll(cx, sleep.as_mut(), registration.policy(), order);
+                registration.count(&pump.take_news());
                 result
             })
             .await

@@ -163,10 +163,18 @@ pub struct Outcome {
     pub cause: Cause,
     /// Close code: the one seen, or the one that Hawser sent.
     pub code: Option<u16>,
+    /// Whether the client got a Close frame, the backend's or Hawser's.
+    pub client_got_close: bool,
+    /// Whether the backend got a Close frame, the client's or Hawser's.
+    pub backend_got_close: bool,
     /// Bytes that the client sent. What came after the end had begun, and was dropped, counts too.
     pub bytes_from_client: u64,
     /// Bytes that the backend sent, likewise.
     pub bytes_from_backend: u64,
+    /// Text and binary messages of the client that were passed on.
+    pub messages_from_client: u64,
+    /// Text and binary messages of the backend that were passed on.
+    pub messages_from_backend: u64,
     /// From the 101 to the end.
     pub duration: Duration,
 }
@@ -176,6 +184,20 @@ pub struct Outcome {
 pub(super) struct Verdict {
     pub(super) cause: Cause,
     pub(super) code: Option<u16>,
+    pub(super) client_got_close: bool,
+    pub(super) backend_got_close: bool,
+}
+
+impl Verdict {
+    /// So far nobody got a Close.
+    pub(super) fn new(cause: Cause, code: Option<u16>) -> Self {
+        Self {
+            cause,
+            code,
+            client_got_close: false,
+            backend_got_close: false,
+        }
+    }
 }
 
 #[cfg(test)]

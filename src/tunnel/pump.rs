@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Open ──► Finishing (a peer closed or was lost) ──► Lingering ──► ended
-//!     └────► Ending (idle, drain: our own Close) ──────┘
+//!     └────► Ending (limits, orders: our own Close) ───┘
 //! ```
 
 use std::{
@@ -12,22 +12,30 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep},
-};
+use tokio::time::{Instant, Sleep};
 
 use super::{
-    flow::{Flow, Place, To},
+    counts::Counts,
+    flow::{Flow, Place, SCRATCH_BYTES, To},
     outcome::{Cause, Order, Verdict},
+    pings::{Pings, Silent},
+    rates::Rates,
+    side::Side,
+    stall,
 };
-use crate::ws::close;
-
-/// One read: what a socket buffer typically holds; larger ones bring no more throughput.
-const SCRATCH_BYTES: usize = 64 * 1024;
+use crate::{
+    ir,
+    ws::{
+        close,
+        frame::{Rules, Strict},
+    },
+};
 
 /// Rounds of both directions before other tasks get their turn: at most 2 MiB.
 const MAX_ROUNDS: usize = 16;
+
+/// Share of `timeouts.maxLifetime` over which the ends of a fleet are spread.
+const LIFETIME_SPREAD: f64 = 0.1;
 
 /// For the answer to a peer's Close, and for the other direction after a FIN: long enough for a slow mobile
 /// network, short enough that a broken peer does not hold two sockets for long.
@@ -54,6 +62,17 @@ fn own(cause: Cause, code: u16) -> close::Status {
         code,
         reason: cause.reason(),
     }
+}
+
+/// What a tunnel is to know when it begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'a> {
+    /// How its route treats it.
+    pub(super) policy: &'a ir::Policy,
+    /// An extension was negotiated.
+    pub(super) extensions: bool,
+    /// Large frames may be moved without a copy.
+    pub(super) splice: bool,
 }
 
 thread_local! {
@@ -113,38 +132,72 @@ pub(super) struct Pump<C, B> {
     down: Flow,
     phase: Phase,
     verdict: Option<Verdict>,
-    idle: Option<Duration>,
-    /// When a byte moved last.
+    extensions: bool,
+    /// A side has taken nothing for some time.
+    stalled: bool,
+    /// When a byte of the application moved last.
     active: Instant,
+    /// When `timeouts.maxLifetime` ends it.
+    lifetime: Option<Instant>,
+    pings: Option<Box<Pings>>,
     /// When the timer fires. Never set later than needed, but often earlier: nothing is done to it when
     /// a byte moves.
     armed: Option<Instant>,
 }
 
-impl<C, B> Pump<C, B>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
+/// What happened since the last time.
+#[derive(Debug)]
+pub(super) struct News {
+    /// From the client.
+    pub(super) up: Counts,
+    /// From the backend.
+    pub(super) down: Counts,
+    /// How long the last pongs of client and backend took.
+    pub(super) round_trips: [Option<Duration>; 2],
+    /// A side takes nothing.
+    pub(super) stalled: bool,
+}
+
+impl<C: Side, B: Side> Pump<C, B> {
     /// A pump whose sides have sent their early bytes already.
     pub(super) fn new(
         client: C,
         client_early: &[u8],
         backend: B,
         backend_early: &[u8],
-        idle: Option<Duration>,
+        start: Start<'_>,
     ) -> Self {
-        Self {
+        let now = Instant::now();
+        let Start { policy, .. } = start;
+        let limits = &policy.limits;
+        let rates = || {
+            Rates::new(
+                limits.messages_per_second.value,
+                limits.bytes_per_second.value,
+                now,
+            )
+        };
+        let mut pump = Self {
             client,
             backend,
-            up: Flow::new(To::Backend, client_early),
-            down: Flow::new(To::Client, backend_early),
+            up: Flow::new(To::Backend, start.splice, rates()),
+            down: Flow::new(To::Client, start.splice, rates()),
             phase: Phase::Open,
             verdict: None,
-            idle,
-            active: Instant::now(),
+            extensions: start.extensions,
+            stalled: false,
+            active: now,
+            lifetime: policy.timeouts.max_lifetime.value.and_then(|longest| {
+                // A fleet that connected together does not end together.
+                now.checked_add(longest.mul_f64(1.0 - LIFETIME_SPREAD * fastrand::f64()))
+            }),
+            pings: Pings::new(&policy.keepalive, now).map(Box::new),
             armed: None,
-        }
+        };
+        let (up, down) = pump.rules(policy);
+        pump.up.take_early(client_early, &up);
+        pump.down.take_early(backend_early, &down);
+        pump
     }
 
     /// Moves what can be moved, and ends the tunnel when it is told to. Ready when both sockets may be closed.
@@ -152,24 +205,27 @@ where
         &mut self,
         cx: &mut Context<'_>,
         mut sleep: Pin<&mut Sleep>,
+        policy: &ir::Policy,
         order: Option<Order>,
     ) -> Poll<Verdict> {
         let mut scratch = SCRATCH.take();
         scratch.resize(SCRATCH_BYTES, 0);
+        let rules = self.rules(policy);
         let mut rounds = 0;
         let result = loop {
-            let moved = self.round(cx, &mut scratch);
-            if moved {
-                self.active = Instant::now();
-            }
+            let moved = self.round(cx, &mut scratch, &rules);
             rounds += 1;
             let last = rounds >= MAX_ROUNDS;
             let mut changed = self.step(moved, order);
             if last || !(moved || changed) {
-                changed |= self.poll_timer(cx, sleep.as_mut());
+                changed |= self.poll_timer(cx, sleep.as_mut(), policy);
             }
             if let (Phase::Over, Some(verdict)) = (self.phase, self.verdict) {
-                break Poll::Ready(verdict);
+                break Poll::Ready(Verdict {
+                    client_got_close: self.down.is_closed(),
+                    backend_got_close: self.up.is_closed(),
+                    ..verdict
+                });
             }
             if !(moved || changed) {
                 break Poll::Pending;
@@ -183,18 +239,53 @@ where
         result
     }
 
-    /// Bytes from the client and from the backend since the last call.
-    pub(super) fn take_counts(&mut self) -> (u64, u64) {
-        let counts = (self.up.count, self.down.count);
-        (self.up.count, self.down.count) = (0, 0);
-        counts
+    /// What is new since the last call.
+    pub(super) fn take_news(&mut self) -> News {
+        News {
+            up: std::mem::take(&mut self.up.counts),
+            down: std::mem::take(&mut self.down.counts),
+            round_trips: self
+                .pings
+                .as_mut()
+                .map_or([None; 2], |pings| pings.take_round_trips()),
+            stalled: self.stalled,
+        }
     }
 
-    fn round(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> bool {
+    /// What may come from the client, and what from the backend.
+    fn rules(&self, policy: &ir::Policy) -> (Rules, Rules) {
+        let upgrade = &policy.upgrade;
+        let rules = |masked| Rules {
+            frame: upgrade.max_frame_bytes.value.unwrap_or(u64::MAX),
+            message: upgrade.max_message_bytes.value.unwrap_or(u64::MAX),
+            strict: upgrade.strict.value.then_some(Strict {
+                masked,
+                extensions: self.extensions,
+            }),
+        };
+        (rules(true), rules(false))
+    }
+
+    fn round(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], rules: &(Rules, Rules)) -> bool {
         let (client, backend) = (&mut self.client, &mut self.backend);
-        let up = self.up.poll(cx, client, backend, scratch);
-        let down = self.down.poll(cx, backend, client, scratch);
-        up || down
+        let up = self.up.poll(cx, client, backend, scratch, &rules.0);
+        let down = self.down.poll(cx, backend, client, scratch, &rules.1);
+        let moved = up || down;
+        if moved {
+            let now = Instant::now();
+            // A pong to a ping of ours is no sign of life of the application.
+            if self.up.take_active() | self.down.take_active() {
+                self.active = now;
+            }
+            if let Some(pings) = &mut self.pings {
+                pings.follow(&mut self.up, &mut self.down, now);
+            }
+            if self.stalled && self.up.blocked().or(self.down.blocked()).is_none() {
+                self.stalled = false;
+                stall::over(&self.client, &self.backend);
+            }
+        }
+        moved
     }
 
     /// Judges what has been seen. Whether that changed anything.
@@ -241,51 +332,72 @@ where
             self.finish(Cause::ClientClosed, code(&self.up))
         } else if self.down.is_closed() {
             self.finish(Cause::BackendClosed, code(&self.down))
+        } else if let Some(violation) = self.up.violation().or(self.down.violation()) {
+            let (cause, code) = if violation.is_limit() {
+                (Cause::MessageTooBig, close::TOO_BIG)
+            } else {
+                (Cause::ProtocolError, close::PROTOCOL_ERROR)
+            };
+            let reason = violation.reason();
+            self.end(cause, close::Status { code, reason })
         } else if self.up.source_ended() {
-            let own = own(Cause::ClientLost, close::GOING_AWAY);
-            let put = self.up.put_close(own, Place::FrameStart);
-            self.finish(Cause::ClientLost, put.then_some(own.code))
+            self.lose(Silent::Client, Cause::ClientLost)
         } else if self.down.source_ended() {
-            let own = own(Cause::BackendLost, close::BAD_GATEWAY);
-            let put = self.down.put_close(own, Place::FrameStart);
-            self.finish(Cause::BackendLost, put.then_some(own.code))
+            self.lose(Silent::Backend, Cause::BackendLost)
         } else if let Some(Order { cause, code }) = order {
-            self.end(cause, code)
+            self.end(cause, own(cause, code))
         } else {
             false
         }
     }
 
+    /// A side is gone: the other one is told.
+    fn lose(&mut self, side: Silent, cause: Cause) -> bool {
+        let (flow, code) = match side {
+            Silent::Client => (&mut self.up, close::GOING_AWAY),
+            Silent::Backend => (&mut self.down, close::BAD_GATEWAY),
+        };
+        if !flow.source_ended() {
+            flow.fail_source();
+        }
+        let put = flow.put_close(own(cause, code), Place::FrameStart);
+        self.finish(cause, put.then_some(code))
+    }
+
     fn finish(&mut self, cause: Cause, code: Option<u16>) -> bool {
-        self.verdict = Some(Verdict { cause, code });
+        self.verdict = Some(Verdict::new(cause, code));
         self.phase = Phase::Finishing(Instant::now() + FINISH);
+        self.lift_rates();
         true
     }
 
     /// Begins an ending: Close to the client as soon as it has a place, to the backend when the client has
     /// answered.
-    fn end(&mut self, cause: Cause, code: u16) -> bool {
-        let own = own(cause, code);
-        self.verdict = Some(Verdict { cause, code: None });
+    fn end(&mut self, cause: Cause, own: close::Status) -> bool {
+        self.verdict = Some(Verdict::new(cause, None));
         self.phase = Phase::Ending(Ending {
             own,
             since: Instant::now(),
             patience: Patience::Message,
         });
+        self.lift_rates();
         self.down.put_close(own, Place::MessageStart);
         self.up.put_close(own, Place::AtClose);
         true
     }
 
+    fn lift_rates(&mut self) {
+        self.up.lift_rates();
+        self.down.lift_rates();
+    }
+
     /// After a peer's Close or loss: both directions have passed on their last.
     fn is_finished(&self) -> bool {
         let over = |flow: &Flow, back: &Flow| {
-            flow.is_flushed()
-                && (flow.is_closed()
-                    || flow.is_broken()
-                    || flow.source_ended()
-                    // A reset side takes nothing.
-                    || back.source_failed())
+            // A reset side takes nothing.
+            back.source_failed()
+                || (flow.is_flushed()
+                    && (flow.is_closed() || flow.is_broken() || flow.source_ended()))
         };
         over(&self.up, &self.down) && over(&self.down, &self.up)
     }
@@ -311,9 +423,20 @@ where
         true
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, policy: &ir::Policy) -> Option<Instant> {
         match self.phase {
-            Phase::Open => self.active.checked_add(self.idle?),
+            Phase::Open => {
+                let idle = policy.timeouts.idle.value;
+                let idle = idle.and_then(|idle| self.active.checked_add(idle));
+                let pings = self.pings.as_ref().map(|pings| pings.deadline());
+                let flows = [&self.up, &self.down];
+                let stall = policy.limits.write_stall.value;
+                let stalls = flows.map(|flow| stall::deadline(flow, self.stalled, stall));
+                let now = Instant::now();
+                let rates = flows.map(|flow| flow.resumes(now));
+                let all = [idle, self.lifetime, pings].into_iter();
+                all.chain(stalls).chain(rates).flatten().min()
+            }
             Phase::Finishing(until) | Phase::Lingering(until) => Some(until),
             Phase::Ending(ending) => Some(ending.deadline()),
             Phase::Over => None,
@@ -321,8 +444,13 @@ where
     }
 
     /// Looks at the clock, only when the timer fires. Whether that changed anything.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> bool {
-        while let Some(deadline) = self.deadline() {
+    fn poll_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut sleep: Pin<&mut Sleep>,
+        policy: &ir::Policy,
+    ) -> bool {
+        while let Some(deadline) = self.deadline(policy) {
             if self.armed.is_none_or(|armed| armed > deadline) {
                 sleep.as_mut().reset(deadline);
                 self.armed = Some(deadline);
@@ -332,7 +460,7 @@ where
             }
             self.armed = None;
             if Instant::now() >= deadline {
-                self.run_out();
+                self.run_out(policy);
                 return true;
             }
         }
@@ -340,11 +468,9 @@ where
     }
 
     /// The deadline of the phase has passed.
-    fn run_out(&mut self) {
+    fn run_out(&mut self, policy: &ir::Policy) {
         match self.phase {
-            Phase::Open => {
-                self.end(Cause::IdleTimeout, close::GOING_AWAY);
-            }
+            Phase::Open => self.run_out_open(policy),
             Phase::Finishing(_) => {
                 self.linger();
             }
@@ -366,6 +492,38 @@ where
                 self.phase = Phase::Ending(Ending { patience, ..ending });
             }
             Phase::Lingering(_) | Phase::Over => self.phase = Phase::Over,
+        }
+    }
+    /// Something is due in an open tunnel.
+    fn run_out_open(&mut self, policy: &ir::Policy) {
+        let now = Instant::now();
+        let idle = policy.timeouts.idle.value;
+        let stall = policy.limits.write_stall.value;
+        if idle.is_some_and(|idle| now.saturating_duration_since(self.active) >= idle) {
+            self.end(
+                Cause::IdleTimeout,
+                own(Cause::IdleTimeout, close::GOING_AWAY),
+            );
+        } else if self.lifetime.is_some_and(|end| now >= end) {
+            self.end(
+                Cause::MaxLifetime,
+                own(Cause::MaxLifetime, close::SERVICE_RESTART),
+            );
+        } else if stall::is_over(&self.down, stall, now) {
+            self.lose(Silent::Client, Cause::ClientLost);
+        } else if stall::is_over(&self.up, stall, now) {
+            self.lose(Silent::Backend, Cause::BackendLost);
+        } else if let Some(side) = self
+            .pings
+            .as_mut()
+            .and_then(|pings| pings.run(&mut self.up, &mut self.down, now))
+        {
+            self.lose(side, Cause::PingTimeout);
+        } else if !self.stalled
+            && (stall::is_noticed(&self.up, now) || stall::is_noticed(&self.down, now))
+        {
+            self.stalled = true;
+            stall::begins(&self.client, &self.backend);
         }
     }
 }

@@ -21,13 +21,15 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Info, Route,
+    counts::Counts,
     outcome::{Cause, Order, Outcome, Verdict},
+    pump::News,
 };
 use crate::{
     ir,
     telemetry::{
         access,
-        metrics::{Direction, OpenTunnel, RouteMetrics},
+        metrics::{Direction, OpenTunnel, PingTarget, RouteMetrics, StalledTunnel},
     },
     upstream::{Endpoint, TunnelGuard},
 };
@@ -121,6 +123,10 @@ pub struct Snapshot {
     pub bytes_from_client: u64,
     /// Bytes from backend to client so far.
     pub bytes_from_backend: u64,
+    /// Text and binary messages from client to backend so far.
+    pub messages_from_client: u64,
+    /// Text and binary messages from backend to client so far.
+    pub messages_from_backend: u64,
 }
 
 /// One tunnel that ended.
@@ -148,11 +154,18 @@ pub(super) struct Entry {
     route: Arc<Route>,
     endpoint: SocketAddr,
     since: Instant,
-    from_client: AtomicU64,
-    from_backend: AtomicU64,
+    from_client: Total,
+    from_backend: Total,
     /// The [`Order`] to end, packed; 0 = none.
     order: AtomicU32,
     task: AtomicWaker,
+}
+
+/// What one side has sent.
+#[derive(Debug, Default)]
+struct Total {
+    bytes: AtomicU64,
+    messages: AtomicU64,
 }
 
 impl Entry {
@@ -181,8 +194,10 @@ impl Entry {
             endpoint: self.endpoint,
             info: self.info.clone(),
             age: self.since.elapsed(),
-            bytes_from_client: self.from_client.load(Relaxed),
-            bytes_from_backend: self.from_backend.load(Relaxed),
+            bytes_from_client: self.from_client.bytes.load(Relaxed),
+            bytes_from_backend: self.from_backend.bytes.load(Relaxed),
+            messages_from_client: self.from_client.messages.load(Relaxed),
+            messages_from_backend: self.from_backend.messages.load(Relaxed),
         }
     }
 
@@ -207,6 +222,7 @@ pub(super) struct Registration {
     metrics: Arc<RouteMetrics>,
     /// Gone with the tunnel.
     counted: Option<(OpenTunnel, TunnelGuard)>,
+    stalled: Option<StalledTunnel>,
 }
 
 impl Registration {
@@ -224,8 +240,8 @@ impl Registration {
             route,
             endpoint: endpoint.address(),
             since: Instant::now(),
-            from_client: AtomicU64::new(0),
-            from_backend: AtomicU64::new(0),
+            from_client: Total::default(),
+            from_backend: Total::default(),
             order: AtomicU32::new(0),
             task: AtomicWaker::new(),
         });
@@ -239,6 +255,7 @@ impl Registration {
             registry,
             entry,
             counted: Some((metrics.open(), endpoint.tunnel())),
+            stalled: None,
             metrics,
         }
     }
@@ -249,24 +266,32 @@ impl Registration {
         Order::unpack(self.entry.order.load(SeqCst))
     }
 
-    /// Counts bytes from the client and from the backend.
-    pub(super) fn count(&self, (from_client, from_backend): (u64, u64)) {
-        let count = |total: &AtomicU64, direction, bytes| {
-            if bytes > 0 {
-                total.fetch_add(bytes, Relaxed);
-                self.metrics.bytes(direction, bytes);
+    /// How the route treats the tunnel.
+    pub(super) fn policy(&self) -> &ir::Policy {
+        &self.entry.route.rule.policy
+    }
+
+    /// Counts what is new.
+    pub(super) fn count(&mut self, news: &News) {
+        let count = |total: &Total, direction, counts: &Counts| {
+            if counts.bytes > 0 || counts.messages != [0; 5] {
+                total.bytes.fetch_add(counts.bytes, Relaxed);
+                total.messages.fetch_add(counts.data().into(), Relaxed);
+                self.metrics.moved(direction, counts.bytes, counts.messages);
             }
         };
-        count(
-            &self.entry.from_client,
-            Direction::ClientToBackend,
-            from_client,
-        );
-        count(
-            &self.entry.from_backend,
-            Direction::BackendToClient,
-            from_backend,
-        );
+        let entry = &self.entry;
+        count(&entry.from_client, Direction::ClientToBackend, &news.up);
+        count(&entry.from_backend, Direction::BackendToClient, &news.down);
+        let targets = [PingTarget::Client, PingTarget::Backend];
+        for (target, round_trip) in targets.into_iter().zip(news.round_trips) {
+            if let Some(round_trip) = round_trip {
+                self.metrics.ping(target, round_trip);
+            }
+        }
+        if news.stalled != self.stalled.is_some() {
+            self.stalled = news.stalled.then(|| self.metrics.stalled());
+        }
     }
 
     /// Ends it: metrics, access line, outcome; then it is no longer registered.
@@ -280,8 +305,12 @@ impl Registration {
             initiator: verdict.cause.initiator(),
             cause: verdict.cause,
             code: verdict.code,
-            bytes_from_client: entry.from_client.load(Relaxed),
-            bytes_from_backend: entry.from_backend.load(Relaxed),
+            client_got_close: verdict.client_got_close,
+            backend_got_close: verdict.backend_got_close,
+            bytes_from_client: entry.from_client.bytes.load(Relaxed),
+            bytes_from_backend: entry.from_backend.bytes.load(Relaxed),
+            messages_from_client: entry.from_client.messages.load(Relaxed),
+            messages_from_backend: entry.from_backend.messages.load(Relaxed),
             duration: entry.since.elapsed(),
         };
         self.counted = None;
@@ -293,8 +322,12 @@ impl Registration {
                 initiator: outcome.initiator.as_str(),
                 cause: outcome.cause.as_str(),
                 code: outcome.code,
+                client_got_close: outcome.client_got_close,
+                backend_got_close: outcome.backend_got_close,
                 bytes_from_client: outcome.bytes_from_client,
                 bytes_from_backend: outcome.bytes_from_backend,
+                messages_from_client: outcome.messages_from_client,
+                messages_from_backend: outcome.messages_from_backend,
                 duration: outcome.duration,
             },
         );
@@ -307,10 +340,7 @@ impl Drop for Registration {
     /// The task was aborted or panicked before the tunnel had ended: Hawser let go of it.
     fn drop(&mut self) {
         if self.counted.is_some() {
-            self.record(Verdict {
-                cause: Cause::Drain,
-                code: None,
-            });
+            self.record(Verdict::new(Cause::Drain, None));
         }
     }
 }

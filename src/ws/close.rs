@@ -1,7 +1,11 @@
-//! Close codes and the bytes of a Close frame (RFC 6455 section 5.5.1 and 7.4).
+//! Close codes and the bytes of control frames of our own (RFC 6455 section 5.5 and 7.4).
 
 /// The server goes away, or the client navigated away.
 pub const GOING_AWAY: u16 = 1001;
+/// The peer broke RFC 6455.
+pub const PROTOCOL_ERROR: u16 = 1002;
+/// A message is too big to be processed.
+pub const TOO_BIG: u16 = 1009;
 /// The service restarts; come back (IANA registry).
 pub const SERVICE_RESTART: u16 = 1012;
 /// A gateway got an invalid answer from the server behind it (IANA registry).
@@ -19,42 +23,64 @@ pub struct Status {
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 const LONGEST_PAYLOAD: usize = 125;
 /// FIN and the opcode of Close.
-const FIN_CLOSE: u8 = 0x88;
+const CLOSE: u8 = 0x88;
+/// FIN and the opcode of Ping.
+const PING: u8 = 0x89;
 /// The mask bit of the second header byte.
 const MASKED: u8 = 0x80;
 
+/// Whether a code stands for something that was not on the wire and may never be there (RFC 6455 section 7.4.1).
+pub fn is_never_sent(code: u16) -> bool {
+    matches!(code, 1005 | 1006 | 1015)
+}
+
 /// An unmasked Close frame, server to client. A reason that is too long is cut between two characters.
 ///
-/// Codes that may never be on the wire (1005, 1006, 1015; RFC 6455 section 7.4.1) give a Close without
-/// a body.
+/// Codes that may never be on the wire give a Close without a body.
 pub fn frame(code: u16, reason: &str) -> Vec<u8> {
-    let payload = payload(code, reason);
-    let mut frame = header(&payload, 0);
-    frame.extend_from_slice(&payload);
-    frame
+    unmasked(CLOSE, &payload(code, reason))
 }
 
 /// A masked Close frame, client to server; otherwise as [`frame`]. `mask` must be unpredictable to
 /// whoever chose the payload (RFC 6455 section 5.3).
 pub fn masked_frame(code: u16, reason: &str, mask: [u8; 4]) -> Vec<u8> {
-    let payload = payload(code, reason);
-    let mut frame = header(&payload, MASKED);
+    masked(CLOSE, &payload(code, reason), mask)
+}
+
+/// An unmasked Ping, server to client.
+pub fn ping(payload: [u8; 8]) -> Vec<u8> {
+    unmasked(PING, &payload)
+}
+
+/// A masked Ping, client to server.
+pub fn masked_ping(payload: [u8; 8], mask: [u8; 4]) -> Vec<u8> {
+    masked(PING, &payload, mask)
+}
+
+fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(first, payload, 0);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn masked(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let mut frame = header(first, payload, MASKED);
     frame.extend_from_slice(&mask);
     frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m));
     frame
 }
 
 /// The first two bytes, with room for all that follows.
-fn header(payload: &[u8], masked: u8) -> Vec<u8> {
+fn header(first: u8, payload: &[u8], masked: u8) -> Vec<u8> {
     let mut frame = Vec::with_capacity(6 + payload.len());
     // A control frame has at most 125 bytes, so its length always fits the short form.
     let length = u8::try_from(payload.len()).unwrap_or(0);
-    frame.extend_from_slice(&[FIN_CLOSE, masked | length]);
+    frame.extend_from_slice(&[first, masked | length]);
     frame
 }
 
 fn payload(code: u16, reason: &str) -> Vec<u8> {
-    if matches!(code, 1005 | 1006 | 1015) {
+    if is_never_sent(code) {
         return Vec::new();
     }
     let mut payload = code.to_be_bytes().to_vec();
@@ -66,13 +92,18 @@ fn payload(code: u16, reason: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ws::frame::{Close, Walk};
+    use crate::ws::frame::{Kind, Rules, Step, Tracker};
 
-    fn seen(frame: &[u8]) -> Option<Close> {
-        let mut walk = Walk::default();
-        walk.advance(frame);
-        assert!(walk.at_message_start(), "one whole frame");
-        walk.close()
+    /// The code of a Close frame.
+    fn seen(frame: &[u8]) -> Option<u16> {
+        match Tracker::default().next(frame, &Rules::NONE) {
+            Step::Control(control) => {
+                assert_eq!(control.kind, Some(Kind::Close));
+                assert_eq!(control.bytes, frame.len(), "one whole frame");
+                control.close_code()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -97,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_reads_the_code_back() {
+    fn a_tracker_reads_the_code_back() {
         for code in [1000, 1001, 1012, 3000, 4999] {
-            assert_eq!(seen(&frame(code, "")), Some(Close { code: Some(code) }));
+            assert_eq!(seen(&frame(code, "")), Some(code));
             let masked = masked_frame(code, "reason", [9, 8, 7, 6]);
-            assert_eq!(seen(&masked), Some(Close { code: Some(code) }));
+            assert_eq!(seen(&masked), Some(code));
         }
     }
 
@@ -110,7 +141,14 @@ mod tests {
         let close = frame(1000, &"ä".repeat(100));
         assert_eq!(close.len(), 2 + 2 + 122);
         assert!(std::str::from_utf8(&close[4..]).is_ok());
-        assert_eq!(seen(&close), Some(Close { code: Some(1000) }));
+        assert_eq!(seen(&close), Some(1000));
+    }
+
+    #[test]
+    fn bytes_of_a_ping() {
+        assert_eq!(ping(*b"12345678"), b"\x89\x0812345678");
+        let masked = masked_ping([0; 8], [1, 2, 3, 4]);
+        assert_eq!(masked, [0x89, 0x88, 1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]);
     }
 
     #[test]

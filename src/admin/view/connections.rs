@@ -22,6 +22,8 @@ struct Tunnel<'a> {
     info: &'a tunnel::Info,
     bytes_from_client: u64,
     bytes_from_backend: u64,
+    messages_from_client: u64,
+    messages_from_backend: u64,
 }
 
 #[derive(Serialize)]
@@ -42,6 +44,8 @@ impl<'a> Open<'a> {
                 info: &snapshot.info,
                 bytes_from_client: snapshot.bytes_from_client,
                 bytes_from_backend: snapshot.bytes_from_backend,
+                messages_from_client: snapshot.messages_from_client,
+                messages_from_backend: snapshot.messages_from_backend,
             },
             age_seconds: snapshot.age.as_secs_f64(),
         }
@@ -56,6 +60,8 @@ struct Ended<'a> {
     cause: tunnel::Cause,
     /// Null when no Close frame with a code was seen or sent.
     code: Option<u16>,
+    client_got_close: bool,
+    backend_got_close: bool,
     duration_seconds: f64,
 }
 
@@ -71,10 +77,14 @@ impl<'a> Ended<'a> {
                 info: &closed.info,
                 bytes_from_client: outcome.bytes_from_client,
                 bytes_from_backend: outcome.bytes_from_backend,
+                messages_from_client: outcome.messages_from_client,
+                messages_from_backend: outcome.messages_from_backend,
             },
             initiator: outcome.initiator,
             cause: outcome.cause,
             code: outcome.code,
+            client_got_close: outcome.client_got_close,
+            backend_got_close: outcome.backend_got_close,
             duration_seconds: outcome.duration.as_secs_f64(),
         }
     }

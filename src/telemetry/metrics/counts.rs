@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::histogram::{HTTP_BOUNDS, Histogram, TUNNEL_BOUNDS};
+use super::{
+    MESSAGE_TYPES,
+    histogram::{HTTP_BOUNDS, Histogram, PING_BOUNDS, TUNNEL_BOUNDS},
+};
 
 /// The numbers of one rule, or of several rules together. All instants are counted from the same epoch, that of the
 /// process's metrics.
@@ -16,6 +19,14 @@ pub(super) struct Counts {
     finished: u128,
     /// `[client_to_backend, backend_to_client]`.
     pub(super) bytes: [u64; 2],
+    /// The same, by [`MESSAGE_TYPES`].
+    pub(super) messages: [[u64; MESSAGE_TYPES.len()]; 2],
+    /// Tunnels one side of which takes nothing.
+    pub(super) stalled: u64,
+    /// Round trips of pings to clients.
+    pub(super) client_pings: Histogram,
+    /// Round trips of pings to backends.
+    pub(super) backend_pings: Histogram,
     /// By whether it was accepted, and the reason.
     pub(super) handshakes: BTreeMap<(bool, &'static str), u64>,
     /// By cause and close code.
@@ -35,6 +46,10 @@ impl Default for Counts {
             started: 0,
             finished: 0,
             bytes: [0; 2],
+            messages: Default::default(),
+            stalled: 0,
+            client_pings: Histogram::new(PING_BOUNDS),
+            backend_pings: Histogram::new(PING_BOUNDS),
             handshakes: BTreeMap::new(),
             closes: BTreeMap::new(),
             durations: Histogram::new(TUNNEL_BOUNDS),
@@ -77,6 +92,13 @@ impl Counts {
         for (mine, theirs) in self.bytes.iter_mut().zip(other.bytes) {
             *mine = mine.wrapping_add(theirs);
         }
+        let mine = self.messages.iter_mut().flatten();
+        for (mine, theirs) in mine.zip(other.messages.iter().flatten()) {
+            *mine = mine.wrapping_add(*theirs);
+        }
+        self.stalled += other.stalled;
+        self.client_pings.add(&other.client_pings);
+        self.backend_pings.add(&other.backend_pings);
         add_map(&mut self.handshakes, &other.handshakes);
         add_map(&mut self.closes, &other.closes);
         self.durations.add(&other.durations);

@@ -12,11 +12,17 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use super::{BackendState, counts::Counts, histogram::Histogram, route::Labels, routes::Routes};
+use super::{
+    BackendState, MESSAGE_TYPES, counts::Counts, histogram::Histogram, route::Labels,
+    routes::Routes,
+};
 use crate::ir;
 
 /// Above this many backends their `service` and `port` are dropped and the endpoints of a namespace counted together.
 pub(super) const MAX_BACKENDS: usize = 2_000;
+
+/// Values of the label `direction`, in the order of [`super::Direction`].
+const DIRECTIONS: [&str; 2] = ["client_to_backend", "backend_to_client"];
 
 /// Labels of one series: those of its rule and some more.
 struct Series<'a> {
@@ -64,11 +70,11 @@ impl Family<'_> {
         self.encoder.encode_family(&labels)?.encode_gauge(&value)
     }
 
-    fn histogram(&mut self, rule: &Labels, value: &Histogram) -> fmt::Result {
+    fn histogram(&mut self, rule: &Labels, more: &[Label<'_>], value: &Histogram) -> fmt::Result {
         if value.is_empty() {
             return Ok(());
         }
-        let labels = Series { rule, more: &[] };
+        let labels = Series { rule, more };
         let mut series = self.encoder.encode_family(&labels)?;
         let (sum, count) = (value.sum(), value.count());
         series.encode_histogram::<NoLabelSet>(sum, count, &value.buckets(), None)
@@ -101,6 +107,17 @@ fn websockets(encoder: &mut DescriptorEncoder<'_>, routes: &Routes, sets: &Sets)
     )?;
     for (rule, counts) in sets() {
         connections.gauge(rule, counts.open)?;
+    }
+
+    let mut stalled = family(
+        encoder,
+        "websocket_stalled",
+        "Open WebSocket connections one side of which has taken nothing for 5 s although something waits for it.",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (rule, counts) in sets() {
+        stalled.gauge(rule, counts.stalled)?;
     }
 
     let mut handshakes = family(
@@ -140,8 +157,27 @@ fn websockets(encoder: &mut DescriptorEncoder<'_>, routes: &Routes, sets: &Sets)
     )?;
     for (rule, counts) in sets() {
         let [to_backend, to_client] = counts.bytes;
-        bytes.counter(rule, &[("direction", "client_to_backend")], to_backend)?;
-        bytes.counter(rule, &[("direction", "backend_to_client")], to_client)?;
+        let [up, down] = DIRECTIONS;
+        bytes.counter(rule, &[("direction", up)], to_backend)?;
+        bytes.counter(rule, &[("direction", down)], to_client)?;
+    }
+
+    let mut messages = family(
+        encoder,
+        "websocket_messages",
+        "Messages and control frames through WebSocket connections, by type; Hawser's own and the answers to them do not count.",
+        None,
+        MetricType::Counter,
+    )?;
+    for (rule, counts) in sets() {
+        for (direction, counts) in DIRECTIONS.into_iter().zip(counts.messages) {
+            for (kind, count) in MESSAGE_TYPES.into_iter().zip(counts) {
+                if count > 0 {
+                    let more = [("direction", direction), ("type", kind)];
+                    messages.counter(rule, &more, count)?;
+                }
+            }
+        }
     }
 
     let mut time = family(
@@ -164,7 +200,19 @@ fn websockets(encoder: &mut DescriptorEncoder<'_>, routes: &Routes, sets: &Sets)
         MetricType::Histogram,
     )?;
     for (rule, counts) in sets() {
-        durations.histogram(rule, &counts.durations)?;
+        durations.histogram(rule, &[], &counts.durations)?;
+    }
+
+    let mut pings = family(
+        encoder,
+        "websocket_ping_rtt",
+        "Time from a ping of Hawser's to its pong, by target: client or backend.",
+        Some(&Unit::Seconds),
+        MetricType::Histogram,
+    )?;
+    for (rule, counts) in sets() {
+        pings.histogram(rule, &[("target", "client")], &counts.client_pings)?;
+        pings.histogram(rule, &[("target", "backend")], &counts.backend_pings)?;
     }
     Ok(())
 }
@@ -191,7 +239,7 @@ fn http(encoder: &mut DescriptorEncoder<'_>, sets: &Sets) -> fmt::Result {
         MetricType::Histogram,
     )?;
     for (rule, counts) in sets {
-        latencies.histogram(rule, &counts.latencies)?;
+        latencies.histogram(rule, &[], &counts.latencies)?;
     }
     Ok(())
 }

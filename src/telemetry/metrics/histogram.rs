@@ -12,6 +12,11 @@ pub(super) const TUNNEL_BOUNDS: &[f64] = &[
     1.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0,
 ];
 
+/// Upper bounds of `websocket_ping_rtt_seconds`: a pod on the same node up to the worst pause of a mobile network.
+pub(super) const PING_BOUNDS: &[f64] = &[
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0,
+];
+
 /// Upper bounds of `backend_connect_seconds`: a pod on the same node up to the default connect time-out.
 pub(super) const CONNECT_BOUNDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0,

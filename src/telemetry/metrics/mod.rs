@@ -29,7 +29,7 @@ use crate::ir;
 pub use self::{
     events::{EventResult, Events},
     peers::Peers,
-    route::{OpenTunnel, RouteMetrics},
+    route::{OpenTunnel, RouteMetrics, StalledTunnel},
     source::Source,
     status::Status,
 };
@@ -57,6 +57,18 @@ pub enum Direction {
     ClientToBackend,
     /// `backend_to_client`.
     BackendToClient,
+}
+
+/// Values of the label `type` of `websocket_messages_total`.
+pub const MESSAGE_TYPES: [&str; 5] = ["text", "binary", "ping", "pong", "close"];
+
+/// Who gets a ping of Hawser's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PingTarget {
+    /// `client`.
+    Client,
+    /// `backend`.
+    Backend,
 }
 
 /// Endpoints of a backend, to be counted by state.

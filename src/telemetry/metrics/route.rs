@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    Direction,
+    Direction, MESSAGE_TYPES, PingTarget,
     counts::{CloseCode, Counts, StatusCode},
 };
 use crate::ir;
@@ -23,8 +23,15 @@ pub struct RouteMetrics {
     labels: Labels,
     epoch: Instant,
     /// Apart from `live`, because every read and write of a tunnel counts here.
-    bytes: [AtomicU64; 2],
+    moved: [Moved; 2],
     live: Mutex<Live>,
+}
+
+/// What tunnels passed on in one direction.
+#[derive(Debug, Default)]
+struct Moved {
+    bytes: AtomicU64,
+    messages: [AtomicU64; MESSAGE_TYPES.len()],
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +45,7 @@ impl RouteMetrics {
         Arc::new(Self {
             labels,
             epoch,
-            bytes: [AtomicU64::new(0), AtomicU64::new(0)],
+            moved: Default::default(),
             live: Mutex::default(),
         })
     }
@@ -61,14 +68,36 @@ impl RouteMetrics {
         }
     }
 
-    /// `websocket_bytes_total{direction}`, while the tunnel is open.
-    pub fn bytes(&self, direction: Direction, count: u64) {
-        let [to_backend, to_client] = &self.bytes;
-        let counter = match direction {
+    /// `websocket_bytes_total{direction}` and `websocket_messages_total{direction,type}`, while the tunnel is open.
+    /// `messages` in the order of [`MESSAGE_TYPES`].
+    pub fn moved(&self, direction: Direction, bytes: u64, messages: [u32; MESSAGE_TYPES.len()]) {
+        let [to_backend, to_client] = &self.moved;
+        let moved = match direction {
             Direction::ClientToBackend => to_backend,
             Direction::BackendToClient => to_client,
         };
-        counter.fetch_add(count, Ordering::Relaxed);
+        moved.bytes.fetch_add(bytes, Ordering::Relaxed);
+        for (total, count) in moved.messages.iter().zip(messages) {
+            if count > 0 {
+                total.fetch_add(count.into(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// `websocket_ping_rtt_seconds{target}`; target is `client` or `backend`.
+    pub fn ping(&self, target: PingTarget, round_trip: Duration) {
+        let mut live = self.live.lock();
+        let histogram = match target {
+            PingTarget::Client => &mut live.counts.client_pings,
+            PingTarget::Backend => &mut live.counts.backend_pings,
+        };
+        histogram.observe(round_trip);
+    }
+
+    /// `websocket_stalled`, until the guard is dropped.
+    pub fn stalled(self: &Arc<Self>) -> StalledTunnel {
+        self.live.lock().counts.stalled += 1;
+        StalledTunnel(Arc::clone(self))
     }
 
     /// `websocket_closes_total{cause,code}` and `websocket_duration_seconds`.
@@ -99,8 +128,14 @@ impl RouteMetrics {
     /// The numbers as they are now.
     pub(super) fn snapshot(&self) -> Counts {
         let mut counts = self.live.lock().counts.clone();
-        for (total, bytes) in counts.bytes.iter_mut().zip(&self.bytes) {
-            *total = total.wrapping_add(bytes.load(Ordering::Relaxed));
+        for (direction, moved) in self.moved.iter().enumerate() {
+            if let Some(total) = counts.bytes.get_mut(direction) {
+                *total = total.wrapping_add(moved.bytes.load(Ordering::Relaxed));
+            }
+            let messages = counts.messages.get_mut(direction).into_iter().flatten();
+            for (total, count) in messages.zip(&moved.messages) {
+                *total = total.wrapping_add(count.load(Ordering::Relaxed));
+            }
         }
         counts
     }
@@ -131,6 +166,17 @@ impl Drop for OpenTunnel {
             now.duration_since(epoch),
         );
         live.last_end = Some(now);
+    }
+}
+
+/// Counts a tunnel as stalled until it is dropped.
+#[derive(Debug)]
+pub struct StalledTunnel(Arc<RouteMetrics>);
+
+impl Drop for StalledTunnel {
+    fn drop(&mut self) {
+        let mut live = self.0.live.lock();
+        live.counts.stalled = live.counts.stalled.saturating_sub(1);
     }
 }
 

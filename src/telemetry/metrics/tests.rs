@@ -49,7 +49,9 @@ fn busy() -> Arc<Metrics> {
     route.handshake(true, "");
     route.handshake(false, "origin_not_allowed");
     drop(route.open());
-    route.bytes(Direction::ClientToBackend, 5);
+    route.moved(Direction::ClientToBackend, 5, [1, 0, 0, 0, 0]);
+    route.ping(PingTarget::Client, Duration::from_millis(2));
+    drop(route.stalled());
     route.close("client_closed", Some(1000), Duration::from_secs(5));
     route.http(200, Duration::from_millis(3));
     metrics.unrouted().http(404, Duration::from_millis(1));

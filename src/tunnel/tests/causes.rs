@@ -130,13 +130,52 @@ async fn inside_of_a_frame_there_is_no_close() {
     assert_eq!(end(&kit.outcome.await.unwrap()), expected);
 
     let mut kit = tunnel().await;
-    send(&mut kit.client, &[0x82]).await;
-    expect(&mut kit.backend, &[0x82]).await;
+    let half = &masked(b"abc")[..7];
+    send(&mut kit.client, half).await;
+    expect(&mut kit.backend, half).await;
     reset(kit.client);
     expect_end(&mut kit.backend).await;
     drop(kit.backend);
+    let outcome = kit.outcome.await.unwrap();
     let expected = (Initiator::Client, Cause::ClientLost, None);
-    assert_eq!(end(&kit.outcome.await.unwrap()), expected);
+    assert_eq!(end(&outcome), expected);
+    assert!(!outcome.backend_got_close && !outcome.client_got_close);
+}
+
+#[tokio::test]
+async fn a_header_or_control_frame_that_never_becomes_whole_goes_no_further() {
+    let ping = [0x89, 0x84, 1, 2, 3, 4, 5];
+    let long = [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3];
+    for half in [&[0x82][..], &ping, &long] {
+        let mut kit = tunnel().await;
+        send(&mut kit.client, &[&masked(b"a"), half].concat()).await;
+        expect(&mut kit.backend, &masked(b"a")).await;
+        kit.client.shutdown().await.unwrap();
+        expect_masked_close(&mut kit.backend, 1001).await;
+        expect_end(&mut kit.backend).await;
+        drop((kit.client, kit.backend));
+        let outcome = kit.outcome.await.unwrap();
+        let expected = (Initiator::Client, Cause::ClientLost, Some(1001));
+        assert_eq!(end(&outcome), expected);
+        assert!(outcome.backend_got_close);
+        assert_eq!(outcome.bytes_from_client, 7 + half.len() as u64);
+        assert_eq!(outcome.messages_from_client, 1);
+    }
+}
+
+#[tokio::test]
+async fn codes_that_are_never_on_the_wire_are_not_passed_on() {
+    for code in [1005_u16, 1006, 1015] {
+        let mut kit = tunnel().await;
+        let [high, low] = code.to_be_bytes();
+        send(&mut kit.backend, &[0x88, 3, high, low, b'x']).await;
+        expect(&mut kit.client, &[0x88, 0]).await;
+        send(&mut kit.client, &masked_close(1000)).await;
+        expect(&mut kit.backend, &masked_close(1000)).await;
+        drop((kit.client, kit.backend));
+        let expected = (Initiator::Backend, Cause::BackendClosed, Some(code));
+        assert_eq!(end(&kit.outcome.await.unwrap()), expected);
+    }
 }
 
 #[tokio::test]
@@ -207,7 +246,9 @@ async fn a_backend_that_closed_before_it_was_gone_has_closed() {
 #[tokio::test(start_paused = true)]
 async fn idle_is_no_byte_in_either_direction() {
     let open = Open {
-        idle: Some(Duration::from_mins(1)),
+        policy: policy(|policy| {
+            policy.timeouts.idle = Setting::field(Some(Duration::from_mins(1)));
+        }),
         ..Open::default()
     };
     let mut kit = open.tunnel().await;

@@ -3,7 +3,10 @@
 mod bytes;
 mod causes;
 mod drain;
+mod keepalive;
+mod limits;
 mod registry;
+mod splice;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -17,7 +20,10 @@ use super::*;
 use crate::{
     ir::{self, Setting},
     telemetry::metrics::Metrics,
-    ws::close,
+    ws::{
+        close,
+        frame::{Rules, Step, Tracker},
+    },
 };
 
 /// A tunnel and its two far ends.
@@ -31,12 +37,26 @@ struct Kit {
 }
 
 /// How a tunnel is opened.
-#[derive(Default)]
 struct Open {
-    idle: Option<Duration>,
+    policy: ir::Policy,
     client_early: &'static [u8],
     backend_early: &'static [u8],
     registry: Arc<Registry>,
+    extensions: bool,
+    splice: bool,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self {
+            policy: policy(|_| {}),
+            client_early: b"",
+            backend_early: b"",
+            registry: Arc::default(),
+            extensions: false,
+            splice: true,
+        }
+    }
 }
 
 impl Open {
@@ -44,7 +64,7 @@ impl Open {
         let (client, near_client) = pair().await;
         let (backend, near_backend) = pair().await;
         let backends = upstream::Registry::default();
-        let route = route(&backends, self.idle);
+        let route = route(&backends, self.policy);
         let endpoint = backends.list()[0].pick(&[]).unwrap();
         let metrics = Metrics::new();
         let parts = Parts {
@@ -52,6 +72,8 @@ impl Open {
             client_early: Bytes::from_static(self.client_early),
             backend: near_backend,
             backend_early: Bytes::from_static(self.backend_early),
+            extensions: self.extensions,
+            splice: self.splice,
             endpoint: Arc::clone(&endpoint),
             info: Info {
                 request_id: "r1".to_owned(),
@@ -90,14 +112,21 @@ async fn pair() -> (TcpStream, TcpStream) {
     (far, near)
 }
 
-fn route(backends: &upstream::Registry, idle: Option<Duration>) -> Arc<Route> {
+/// A policy without any limit, but for what `set` sets.
+fn policy(set: impl FnOnce(&mut ir::Policy)) -> ir::Policy {
+    let mut policy = ir::Policy::default();
+    policy.timeouts.idle = Setting::default(None);
+    policy.limits.write_stall = Setting::default(None);
+    set(&mut policy);
+    policy
+}
+
+fn route(backends: &upstream::Registry, policy: ir::Policy) -> Arc<Route> {
     let id = ir::BackendId {
         namespace: "shop".into(),
         service: "chat".into(),
         port: 80,
     };
-    let mut policy = ir::Policy::default();
-    policy.timeouts.idle = Setting::default(idle);
     let rule = ir::Route {
         id: ir::RouteId {
             object: ir::ObjectId {
@@ -154,6 +183,12 @@ impl table::Request for Anything {
     }
 }
 
+#[test]
+fn kinds_are_what_metrics_count() {
+    let kinds = crate::ws::frame::Kind::ALL.map(|kind| kind.as_str());
+    assert_eq!(kinds, crate::telemetry::metrics::MESSAGE_TYPES);
+}
+
 /// A frame of the backend: unmasked, final, binary.
 fn frame(payload: &[u8]) -> Vec<u8> {
     fragment(0x82, payload)
@@ -202,6 +237,11 @@ fn own_close(code: u16) -> Vec<u8> {
     close::frame(code, reason)
 }
 
+/// A Close of Hawser's to the client that says why.
+fn close_with(code: u16, reason: &str) -> Vec<u8> {
+    close::frame(code, reason)
+}
+
 /// Reads exactly these bytes.
 async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
     let mut got = vec![0; bytes.len()];
@@ -218,9 +258,10 @@ async fn expect_masked_close(stream: &mut TcpStream, code: u16) {
     got.resize(2 + 4 + length, 0);
     stream.read_exact(&mut got[2..]).await.unwrap();
     assert!(length > 2, "the reason is told");
-    let mut walk = crate::ws::frame::Walk::default();
-    walk.advance(&got);
-    assert_eq!(walk.close().unwrap().code, Some(code));
+    match Tracker::default().next(&got, &Rules::NONE) {
+        Step::Control(close) => assert_eq!(close.close_code(), Some(code)),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Reads FIN and nothing before it.

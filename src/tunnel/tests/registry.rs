@@ -97,12 +97,14 @@ async fn an_idle_tunnel_is_small() {
     let (client, _far_client) = pair().await;
     let (backend, _far_backend) = pair().await;
     let backends = upstream::Registry::default();
-    let route = route(&backends, None);
+    let route = route(&backends, ir::Policy::default());
     let parts = Parts {
         client,
         client_early: Bytes::new(),
         backend,
         backend_early: Bytes::new(),
+        extensions: false,
+        splice: true,
         endpoint: backends.list()[0].pick(&[]).unwrap(),
         info: Info {
             request_id: String::new(),

@@ -1,4 +1,5 @@
 use proptest::{collection::vec, prelude::*};
+use rstest::rstest;
 use tokio_tungstenite::tungstenite::protocol::{
     CloseFrame,
     frame::{
@@ -9,18 +10,23 @@ use tokio_tungstenite::tungstenite::protocol::{
 
 use super::*;
 
-/// What can be seen of a walk.
-fn view(walk: &Walk) -> (bool, bool, Option<Close>) {
-    (walk.at_frame_start(), walk.at_message_start(), walk.close())
+/// What a walk along a stream saw.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    /// Offsets at which a frame starts, and whether a message does.
+    starts: Vec<(usize, bool)>,
+    /// Offsets at which messages and control frames end.
+    ends: Vec<(usize, Option<Kind>)>,
+    /// Codes of the Close frames.
+    closes: Vec<Option<u16>>,
 }
 
-/// A parser that works on the whole stream: for every offset whether a frame and a message start there,
-/// and which Close is complete before it.
-fn naive(stream: &[u8]) -> Vec<(bool, bool, Option<Close>)> {
-    let mut out = vec![(true, true, None)];
-    let mut fragmented = false;
-    let mut close = None;
+/// A parser that works on the whole stream and knows nothing of cuts.
+fn naive(stream: &[u8]) -> Seen {
+    let mut seen = Seen::default();
+    let (mut fragmented, mut text) = (false, false);
     let mut at = 0_usize;
+    seen.starts.push((0, true));
     while at < stream.len() {
         let rest = &stream[at..];
         let whole = (|| {
@@ -42,23 +48,75 @@ fn naive(stream: &[u8]) -> Vec<(bool, bool, Option<Close>)> {
             Some((mask, rest.get(head..end)?, end))
         })();
         let Some((mask, payload, end)) = whole else {
-            out.extend(std::iter::repeat_n((false, false, close), rest.len()));
-            return out;
+            return seen;
         };
-        out.extend(std::iter::repeat_n((false, false, close), end - 1));
-        if rest[0] & 0x0f < 8 {
-            fragmented = rest[0] & 0x80 == 0;
-        }
-        if rest[0] & 0x0f == 8 && close.is_none() {
-            close = Some(Close {
-                code: (payload.len() >= 2)
-                    .then(|| u16::from_be_bytes([payload[0] ^ mask[0], payload[1] ^ mask[1]])),
-            });
-        }
         at += end;
-        out.push((true, !fragmented, close));
+        let (opcode, last) = (rest[0] & 0x0f, rest[0] & 0x80 != 0);
+        match opcode {
+            0..8 => {
+                if opcode != 0 {
+                    text = opcode == 1;
+                }
+                fragmented = !last;
+                if last {
+                    let kind = if text { Kind::Text } else { Kind::Binary };
+                    seen.ends.push((at, Some(kind)));
+                }
+            }
+            _ if payload.len() > 125 => {}
+            8 => {
+                seen.ends.push((at, Some(Kind::Close)));
+                seen.closes.push((payload.len() >= 2).then(|| {
+                    u16::from_be_bytes([payload[0] ^ mask[0], payload[1] ^ mask[1]])
+                }));
+            }
+            9 => seen.ends.push((at, Some(Kind::Ping))),
+            10 => seen.ends.push((at, Some(Kind::Pong))),
+            _ => seen.ends.push((at, None)),
+        }
+        seen.starts.push((at, !fragmented));
     }
-    out
+    seen
+}
+
+/// Walks along a stream that comes in pieces, holding what must be held. Also returns how much was taken.
+fn walk(stream: &[u8], cuts: &[usize]) -> (Seen, usize) {
+    let mut tracker = Tracker::default();
+    let mut seen = Seen::default();
+    let (mut at, mut end) = (0, 0);
+    let mut cuts = cuts.iter().cycle();
+    seen.starts.push((0, true));
+    while end < stream.len() {
+        end = stream.len().min(end + cuts.next().unwrap());
+        loop {
+            let next = &stream[at..end];
+            match tracker.next(next, &Rules::NONE) {
+                Step::More => {
+                    assert!(next.len() < LONGEST_HELD, "{} bytes held", next.len());
+                    break;
+                }
+                Step::Data { bytes, ended } => {
+                    assert!(bytes > 0 && bytes <= next.len());
+                    at += bytes;
+                    if ended.is_some() {
+                        seen.ends.push((at, ended));
+                    }
+                }
+                Step::Control(control) => {
+                    at += control.bytes;
+                    if control.kind == Some(Kind::Close) {
+                        seen.closes.push(control.close_code());
+                    }
+                    seen.ends.push((at, control.kind));
+                }
+                Step::Broken(violation) => panic!("{violation:?} without rules"),
+            }
+            if tracker.at_frame_start() {
+                seen.starts.push((at, tracker.at_message_start()));
+            }
+        }
+    }
+    (seen, at)
 }
 
 /// A frame made by tungstenite.
@@ -82,6 +140,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         Just(OpCode::Data(Data::Binary)),
         Just(OpCode::Data(Data::Continue)),
         Just(OpCode::Control(Control::Ping)),
+        Just(OpCode::Control(Control::Pong)),
         Just(OpCode::Control(Control::Close)),
     ];
     let length = prop_oneof![4 => 0_usize..130, 1 => Just(65_535_usize), 1 => 65_530_usize..66_000];
@@ -103,58 +162,84 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// At every offset, however the stream was cut before it, the walk sees what the naive parser sees.
+    /// However the stream is cut, the tracker sees what the naive parser sees.
     #[test]
     fn agrees_with_a_naive_parser(stream in stream(), cuts in vec(1_usize..40_000, 1..60)) {
-        let expected = naive(&stream);
-        let mut walk = Walk::default();
-        let mut at = 0;
-        let mut cuts = cuts.iter().cycle();
-        prop_assert_eq!(view(&walk), expected[0]);
-        while at < stream.len() {
-            let end = stream.len().min(at + cuts.next().unwrap());
-            walk.advance(&stream[at..end]);
-            at = end;
-            prop_assert_eq!(view(&walk), expected[at]);
-        }
+        prop_assert_eq!(walk(&stream, &cuts).0, naive(&stream));
     }
 
     #[test]
     fn agrees_byte_by_byte(stream in vec(any::<u8>(), 0..300)) {
-        let expected = naive(&stream);
-        let mut walk = Walk::default();
-        for (at, byte) in stream.iter().enumerate() {
-            walk.advance(&[*byte]);
-            prop_assert_eq!(view(&walk), expected[at + 1]);
-        }
+        prop_assert_eq!(walk(&stream, &[1]).0, naive(&stream));
     }
 
-    /// `frame` stops at every boundary, and nowhere else but at the end of the bytes.
+    /// What is held back is the beginning of a header or control frame, never payload of a data frame.
     #[test]
-    fn frame_stops_at_boundaries(stream in stream()) {
-        let expected = naive(&stream);
-        let mut walk = Walk::default();
+    fn payload_is_never_held(stream in stream(), cuts in vec(1_usize..40_000, 1..60)) {
+        let (seen, taken) = walk(&stream, &cuts);
+        let at_start = seen.starts.iter().any(|(start, _)| *start == taken);
+        prop_assert!(taken == stream.len() || at_start);
+    }
+
+    /// Rules never panic, and a frame that breaks one is the last that is taken.
+    #[test]
+    fn rules_are_total(
+        stream in stream(),
+        most in (0_u64..70_000, 0_u64..70_000),
+        strict in any::<Option<(bool, bool)>>(),
+    ) {
+        let rules = Rules {
+            frame: most.0,
+            message: most.1,
+            strict: strict.map(|(masked, extensions)| Strict { masked, extensions }),
+        };
+        let mut tracker = Tracker::default();
         let mut at = 0;
-        while at < stream.len() {
-            let taken = walk.frame(&stream[at..]);
-            prop_assert!(taken > 0);
-            prop_assert!(expected[at + 1..at + taken].iter().all(|(start, ..)| !start));
-            at += taken;
-            prop_assert!(expected[at].0 || at == stream.len());
+        loop {
+            match tracker.next(&stream[at..], &rules) {
+                Step::More => break,
+                Step::Data { bytes, .. } => at += bytes,
+                Step::Control(control) => at += control.bytes,
+                Step::Broken(violation) => {
+                    prop_assert!(tracker.at_frame_start());
+                    prop_assert_eq!(tracker.next(&stream[at..], &rules), Step::Broken(violation));
+                    break;
+                }
+            }
         }
     }
 }
 
 #[test]
-fn every_length_form() {
+fn every_split_of_every_header_form() {
     for length in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
         for mask in [None, Some([1, 2, 3, 4])] {
             let bytes = frame(OpCode::Data(Data::Binary), true, vec![7; length], mask);
-            let mut walk = Walk::default();
-            walk.advance(&bytes[..bytes.len() - 1]);
-            assert!(!walk.at_frame_start(), "{length} {mask:?}");
-            walk.advance(&bytes[bytes.len() - 1..]);
-            assert!(walk.at_message_start(), "{length} {mask:?}");
+            let expected = naive(&bytes);
+            for first in 1..bytes.len().min(20) {
+                for second in 1..20 {
+                    let cuts = [first, second, bytes.len()];
+                    let (seen, taken) = walk(&bytes, &cuts);
+                    assert_eq!(seen, expected, "{length} {mask:?} {cuts:?}");
+                    assert_eq!(taken, bytes.len());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_split_of_a_control_frame() {
+    for length in [0, 1, 2, 50, 125] {
+        for mask in [None, Some([9, 8, 7, 6])] {
+            let bytes = frame(OpCode::Control(Control::Close), true, vec![3; length], mask);
+            for cut in 1..bytes.len() {
+                let mut tracker = Tracker::default();
+                let cut = &bytes[..cut];
+                assert_eq!(tracker.next(cut, &Rules::NONE), Step::More);
+                assert!(tracker.at_message_start(), "nothing was taken");
+            }
+            assert_eq!(walk(&bytes, &[1]).0, naive(&bytes));
         }
     }
 }
@@ -162,11 +247,17 @@ fn every_length_form() {
 #[test]
 fn endless_lengths_are_followed() {
     for length in [1_u64 << 63, u64::MAX] {
-        let mut walk = Walk::default();
-        walk.advance(&[0x82, 127]);
-        walk.advance(&length.to_be_bytes());
-        walk.advance(&vec![0; 100_000]);
-        assert!(!walk.at_frame_start());
+        let mut bytes = vec![0x82, 127];
+        bytes.extend(length.to_be_bytes());
+        bytes.resize(100_000, 0);
+        let mut tracker = Tracker::default();
+        let whole = Step::Data {
+            bytes: bytes.len(),
+            ended: None,
+        };
+        assert_eq!(tracker.next(&bytes, &Rules::NONE), whole);
+        assert_eq!(tracker.left(), length - (100_000 - 10));
+        assert!(!tracker.at_frame_start());
     }
 }
 
@@ -185,37 +276,172 @@ fn close_codes() {
     };
     for (code, reason) in [(1000, ""), (1012, "restart"), (4999, "x")] {
         for mask in [None, Some([0xde, 0xad, 0xbe, 0xef])] {
-            let bytes = close(code, reason, mask);
-            let mut walk = Walk::default();
-            walk.advance(&bytes[..bytes.len() - 1]);
-            assert_eq!(walk.close(), None, "not before it is complete");
-            walk.advance(&bytes[bytes.len() - 1..]);
-            assert_eq!(walk.close(), Some(Close { code: Some(code) }));
-            walk.advance(&close(1001, "", None));
-            assert_eq!(walk.close(), Some(Close { code: Some(code) }), "the first");
+            let seen = walk(&close(code, reason, mask), &[1]).0;
+            assert_eq!(seen.closes, [Some(code)]);
         }
     }
     for body in [&[][..], &[3][..]] {
-        let mut walk = Walk::default();
-        walk.advance(&[0x88, u8::try_from(body.len()).unwrap()]);
-        walk.advance(body);
-        assert_eq!(walk.close(), Some(Close { code: None }));
+        let mut bytes = vec![0x88, u8::try_from(body.len()).unwrap()];
+        bytes.extend(body);
+        assert_eq!(walk(&bytes, &[1]).0.closes, [None]);
     }
 }
 
 #[test]
 fn a_control_frame_between_fragments_does_not_end_the_message() {
-    let mut walk = Walk::default();
-    walk.advance(&[0x01, 1, b'a']);
-    assert!(walk.at_frame_start() && !walk.at_message_start());
-    walk.advance(&[0x89, 0]);
-    assert!(walk.at_frame_start() && !walk.at_message_start());
-    walk.advance(&[0x80, 1, b'b']);
-    assert!(walk.at_message_start());
+    let mut tracker = Tracker::default();
+    let mut next = |bytes: &[u8]| match tracker.next(bytes, &Rules::NONE) {
+        Step::Data { ended, .. } => (ended, tracker.at_message_start()),
+        Step::Control(control) => (control.kind, tracker.at_message_start()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(next(&[0x01, 1, b'a']), (None, false));
+    assert_eq!(next(&[0x89, 0]), (Some(Kind::Ping), false));
+    assert_eq!(next(&[0x80, 1, b'b']), (Some(Kind::Text), true));
 }
 
 #[test]
-fn tells_a_close_by_its_first_byte() {
-    assert!(starts_close(0x88) && starts_close(0x08));
-    assert!(!starts_close(0x89) && !starts_close(0x80) && !starts_close(0x82));
+fn a_payload_is_compared_without_its_mask() {
+    let bytes = frame(
+        OpCode::Control(Control::Pong),
+        true,
+        b"12345678".to_vec(),
+        Some([1, 2, 3, 4]),
+    );
+    match Tracker::default().next(&bytes, &Rules::NONE) {
+        Step::Control(pong) => {
+            assert!(pong.says(b"12345678"));
+            assert!(!pong.says(b"1234567") && !pong.says(b"12345679"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[rstest]
+#[case::frame(&[(0x82, 11)], Some(Violation::FrameTooBig))]
+#[case::whole_message(&[(0x82, 10)], None)]
+#[case::fragments(&[(0x02, 10), (0x00, 5), (0x80, 6)], Some(Violation::MessageTooBig))]
+#[case::fragments_that_fit(&[(0x02, 10), (0x00, 5), (0x80, 5), (0x81, 10)], None)]
+#[case::control_frames_do_not_count(&[(0x02, 10), (0x89, 100), (0x80, 10)], None)]
+#[case::the_next_message_counts_anew(&[(0x02, 10), (0x80, 10), (0x02, 10), (0x80, 10)], None)]
+fn limits(#[case] frames: &[(u8, u8)], #[case] expected: Option<Violation>) {
+    let rules = Rules {
+        frame: 10,
+        message: 20,
+        strict: None,
+    };
+    assert_eq!(first_violation(frames, &rules, None), expected);
+}
+
+/// The first violation of these frames, each a first byte and a payload length.
+fn first_violation(
+    frames: &[(u8, u8)],
+    rules: &Rules,
+    mask: Option<[u8; 4]>,
+) -> Option<Violation> {
+    let mut tracker = Tracker::default();
+    for (first, length) in frames {
+        let mut bytes = vec![*first, *length];
+        if let Some(mask) = mask {
+            bytes[1] |= 0x80;
+            bytes.extend(mask);
+        }
+        bytes.resize(bytes.len() + usize::from(*length), 0);
+        match tracker.next(&bytes, rules) {
+            Step::Broken(violation) => return Some(violation),
+            Step::More => panic!("a whole frame"),
+            Step::Data { .. } | Step::Control(_) => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn a_length_over_the_limit_is_refused_by_its_header_alone() {
+    let rules = Rules {
+        message: 1 << 20,
+        ..Rules::NONE
+    };
+    let mut bytes = vec![0x82, 127];
+    bytes.extend((1_u64 << 63).to_be_bytes());
+    for cut in 0..bytes.len() {
+        assert_eq!(Tracker::default().next(&bytes[..cut], &rules), Step::More);
+    }
+    assert_eq!(
+        Tracker::default().next(&bytes, &rules),
+        Step::Broken(Violation::MessageTooBig)
+    );
+}
+
+#[rstest]
+#[case::fine(&[(0x81, 5), (0x02, 5), (0x89, 125), (0x80, 0), (0x8a, 0), (0x88, 0)], None)]
+#[case::reserved_bit(&[(0xc1, 5)], Some(Violation::ReservedBits))]
+#[case::reserved_data(&[(0x83, 5)], Some(Violation::ReservedOpcode))]
+#[case::reserved_control(&[(0x8b, 5)], Some(Violation::ReservedOpcode))]
+#[case::fragmented_control(&[(0x09, 5)], Some(Violation::Control))]
+#[case::nothing_to_continue(&[(0x80, 5)], Some(Violation::Fragmentation))]
+#[case::a_message_in_a_message(&[(0x01, 5), (0x81, 5)], Some(Violation::Fragmentation))]
+#[case::close_of_one_byte(&[(0x88, 1)], Some(Violation::CloseCode))]
+#[case::close_code_zero(&[(0x88, 2)], Some(Violation::CloseCode))]
+fn strictness(#[case] frames: &[(u8, u8)], #[case] expected: Option<Violation>) {
+    let strict = |masked| Rules {
+        strict: Some(Strict {
+            masked,
+            extensions: false,
+        }),
+        ..Rules::NONE
+    };
+    assert_eq!(first_violation(frames, &strict(false), None), expected);
+    let mask = Some([0; 4]);
+    assert_eq!(first_violation(frames, &strict(true), mask), expected);
+    // Not asked for, anything goes.
+    assert_eq!(first_violation(frames, &Rules::NONE, None), None);
+    // The wrong way round.
+    let wrong = Some(Violation::Mask);
+    assert_eq!(first_violation(&[(0x81, 5)], &strict(true), None), wrong);
+    assert_eq!(first_violation(&[(0x81, 5)], &strict(false), mask), wrong);
+}
+
+#[test]
+fn an_extension_gives_reserved_bits_a_meaning() {
+    let rules = Rules {
+        strict: Some(Strict {
+            masked: false,
+            extensions: true,
+        }),
+        ..Rules::NONE
+    };
+    assert_eq!(first_violation(&[(0xc1, 5)], &rules, None), None);
+}
+
+#[test]
+fn strict_lengths() {
+    let rules = Rules {
+        strict: Some(Strict {
+            masked: false,
+            extensions: false,
+        }),
+        ..Rules::NONE
+    };
+    fn first<'b>(bytes: &'b [u8], rules: &Rules) -> Step<'b> {
+        Tracker::default().next(bytes, rules)
+    }
+    let length = Step::Broken(Violation::Length);
+    assert_eq!(first(&[0x82, 126, 0, 125], &rules), length);
+    assert_eq!(first(&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], &rules), length);
+    assert_eq!(first(&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], &rules), length);
+    let control = Step::Broken(Violation::Control);
+    assert_eq!(first(&[0x89, 126, 0, 126], &rules), control);
+    for code in [999_u16, 1004, 1005, 1006, 1015, 1016, 2999, 5000] {
+        let [high, low] = code.to_be_bytes();
+        let close = Step::Broken(Violation::CloseCode);
+        assert_eq!(first(&[0x88, 2, high, low], &rules), close, "{code}");
+    }
+    for code in [1000_u16, 1003, 1007, 1014, 3000, 4999] {
+        let [high, low] = code.to_be_bytes();
+        assert!(
+            matches!(first(&[0x88, 2, high, low], &rules), Step::Control(_)),
+            "{code}"
+        );
+    }
 }

@@ -1,0 +1,138 @@
+//! Pings of our own (`keepalive`): between frames, one at a time and side, their pongs swallowed.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::flow::Flow;
+use crate::ir;
+
+/// The pings of a tunnel.
+#[derive(Debug)]
+pub(super) struct Pings {
+    interval: Duration,
+    timeout: Option<Duration>,
+    next: Instant,
+    client: Option<Ping>,
+    backend: Option<Ping>,
+}
+
+/// The pings to one side.
+#[derive(Debug, Default)]
+struct Ping {
+    /// When the one that is not answered left.
+    sent: Option<Instant>,
+    /// How long the last answer took; not told yet.
+    round_trip: Option<Duration>,
+}
+
+/// A side that did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silent {
+    Client,
+    Backend,
+}
+
+impl Pings {
+    /// `None` where there are none.
+    pub(super) fn new(keepalive: &ir::Keepalive, now: Instant) -> Option<Self> {
+        let interval = keepalive.interval.value?;
+        let target = keepalive.target.value;
+        let side = |wanted: bool| wanted.then(Ping::default);
+        Some(Self {
+            interval,
+            timeout: keepalive.timeout.value,
+            next: now.checked_add(interval)?,
+            client: side(target != ir::PingTarget::Backend),
+            backend: side(target != ir::PingTarget::Client),
+        })
+    }
+
+    /// When something is due.
+    pub(super) fn deadline(&self) -> Instant {
+        let pongs = [&self.client, &self.backend].into_iter().flatten();
+        let pongs = pongs.filter_map(|ping| ping.sent?.checked_add(self.timeout?));
+        pongs.fold(self.next, Instant::min)
+    }
+
+    /// Follows what has moved. `up` and `down` are the directions to the backend and to the client.
+    pub(super) fn follow(&mut self, up: &mut Flow, down: &mut Flow, now: Instant) {
+        if let Some(ping) = &mut self.client {
+            ping.follow(down, up, now);
+        }
+        if let Some(ping) = &mut self.backend {
+            ping.follow(up, down, now);
+        }
+    }
+
+    /// Sends what is due. Who did not answer in time.
+    pub(super) fn run(&mut self, up: &mut Flow, down: &mut Flow, now: Instant) -> Option<Silent> {
+        if let Some(timeout) = self.timeout {
+            let late = |ping: &mut Option<Ping>, to: &Flow, from: &mut Flow| {
+                ping.as_mut()
+                    .is_some_and(|ping| ping.is_late(to, from, timeout, now))
+            };
+            if late(&mut self.client, down, up) {
+                return Some(Silent::Client);
+            }
+            if late(&mut self.backend, up, down) {
+                return Some(Silent::Backend);
+            }
+        }
+        if now >= self.next {
+            self.next = now + self.interval;
+            if self.client.is_some() {
+                send(down, up);
+            }
+            if self.backend.is_some() {
+                send(up, down);
+            }
+        }
+        None
+    }
+
+    /// How long the last answers of client and backend took, each told once.
+    pub(super) fn take_round_trips(&mut self) -> [Option<Duration>; 2] {
+        let take = |ping: &mut Option<Ping>| ping.as_mut().and_then(|ping| ping.round_trip.take());
+        [take(&mut self.client), take(&mut self.backend)]
+    }
+}
+
+impl Ping {
+    /// `to` carries the ping, `from` its answer.
+    fn follow(&mut self, to: &Flow, from: &mut Flow, now: Instant) {
+        match self.sent {
+            None if from.awaits_pong() && !to.ping_waits() => {
+                from.take_heard();
+                self.sent = Some(now);
+            }
+            Some(sent) if !from.awaits_pong() => {
+                self.sent = None;
+                self.round_trip = Some(now.saturating_duration_since(sent));
+            }
+            _ => {}
+        }
+    }
+
+    fn is_late(&mut self, to: &Flow, from: &mut Flow, timeout: Duration, now: Instant) -> bool {
+        let late = self
+            .sent
+            .is_some_and(|sent| now.saturating_duration_since(sent) >= timeout);
+        // Who sends one long frame cannot put a pong into it, and who reads slowly has not got the ping yet.
+        if late && (from.take_heard() || to.blocked().is_some()) {
+            self.sent = Some(now);
+            return false;
+        }
+        late
+    }
+}
+
+/// A ping, unless one is still to be answered.
+fn send(to: &mut Flow, from: &mut Flow) {
+    if !from.awaits_pong() {
+        let payload = fastrand::u64(..).to_be_bytes();
+        if to.put_ping(payload) {
+            from.expect_pong(payload);
+        }
+    }
+}

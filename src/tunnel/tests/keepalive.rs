@@ -1,0 +1,235 @@
+//! Pings of our own, and what else ends a tunnel by the clock.
+
+use super::*;
+
+/// Pings every 10 s, answered within 3 s.
+fn pinging(target: ir::PingTarget) -> Open {
+    Open {
+        policy: policy(|policy| {
+            policy.keepalive.interval = Setting::field(Some(Duration::from_secs(10)));
+            policy.keepalive.timeout = Setting::field(Some(Duration::from_secs(3)));
+            policy.keepalive.target = Setting::field(target);
+        }),
+        ..Open::default()
+    }
+}
+
+/// Reads a ping of ours and returns the payload, without its mask.
+async fn expect_ping(stream: &mut TcpStream, masked: bool) -> Vec<u8> {
+    let mut got = vec![0; if masked { 14 } else { 10 }];
+    stream.read_exact(&mut got).await.unwrap();
+    let second = if masked { 0x88 } else { 8 };
+    assert_eq!(got[..2], [0x89, second]);
+    let mask: Vec<u8> = if masked { got[2..6].to_vec() } else { vec![0; 4] };
+    let payload = got[got.len() - 8..].iter();
+    payload.zip(mask.iter().cycle()).map(|(b, m)| b ^ m).collect()
+}
+
+/// A pong of the client, masked with 0.
+fn masked_pong(payload: &[u8]) -> Vec<u8> {
+    let mut pong = masked(payload);
+    pong[0] = 0x8a;
+    pong
+}
+
+fn metric(kit: &Kit, start: &str) -> Option<String> {
+    let text = kit.metrics.encode();
+    let line = text.lines().find(|line| line.starts_with(start));
+    line.map(str::to_owned)
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_are_pinged_and_their_pongs_swallowed() {
+    let mut kit = pinging(ir::PingTarget::Both).tunnel().await;
+    let start = Instant::now();
+    for turn in 1..=3 {
+        let payload = expect_ping(&mut kit.client, false).await;
+        send(&mut kit.client, &masked_pong(&payload)).await;
+        let payload = expect_ping(&mut kit.backend, true).await;
+        send(&mut kit.backend, &fragment(0x8a, &payload)).await;
+        assert_eq!(start.elapsed().as_secs(), turn * 10);
+    }
+    // Pongs of the application are none of ours.
+    send(&mut kit.client, &masked_pong(b"theirs")).await;
+    expect(&mut kit.backend, &masked_pong(b"theirs")).await;
+    send(&mut kit.backend, &fragment(0x89, b"theirs")).await;
+    expect(&mut kit.client, &fragment(0x89, b"theirs")).await;
+    drop(kit.client);
+    expect_masked_close(&mut kit.backend, 1001).await;
+    let label = |target| {
+        format!(
+            "hawser_websocket_ping_rtt_seconds_count{{kind=\"WebSocketRoute\",namespace=\"shop\",route=\"chat\",rule=\"socket\",target=\"{target}\"}} 3"
+        )
+    };
+    let text = kit.metrics.encode();
+    for target in ["client", "backend"] {
+        assert!(text.contains(&label(target)), "{text}");
+    }
+    // Ours are not counted.
+    assert!(!text.contains("direction=\"client_to_backend\",type=\"ping\""));
+    assert!(text.contains("direction=\"client_to_backend\",type=\"pong\"} 1"), "{text}");
+    assert!(text.contains("direction=\"backend_to_client\",type=\"ping\"} 1"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_side_that_does_not_answer_is_lost() {
+    let mut kit = pinging(ir::PingTarget::Client).tunnel().await;
+    let start = Instant::now();
+    expect_ping(&mut kit.client, false).await;
+    expect_masked_close(&mut kit.backend, 1001).await;
+    assert_eq!(start.elapsed().as_secs(), 13);
+    expect_end(&mut kit.backend).await;
+    drop((kit.client, kit.backend));
+    let expected = (Initiator::Hawser, Cause::PingTimeout, Some(1001));
+    assert_eq!(end(&kit.outcome.await.unwrap()), expected);
+
+    let mut kit = pinging(ir::PingTarget::Backend).tunnel().await;
+    expect_ping(&mut kit.backend, true).await;
+    expect(&mut kit.client, &close_with(1014, "a ping was not answered")).await;
+    expect_end(&mut kit.client).await;
+    drop((kit.client, kit.backend));
+    let expected = (Initiator::Hawser, Cause::PingTimeout, Some(1014));
+    assert_eq!(end(&kit.outcome.await.unwrap()), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_waits_for_the_end_of_a_frame_and_bytes_are_a_sign_of_life() {
+    let mut kit = pinging(ir::PingTarget::Client).tunnel().await;
+    // The backend is in the middle of a frame for 25 s: no ping can be put.
+    let long = frame(&[7; 100]);
+    send(&mut kit.backend, &long[..50]).await;
+    expect(&mut kit.client, &long[..50]).await;
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    send(&mut kit.backend, &[&long[50..], &frame(b"next")].concat()).await;
+    expect(&mut kit.client, &long[50..]).await;
+    let payload = expect_ping(&mut kit.client, false).await;
+    expect(&mut kit.client, &frame(b"next")).await;
+    // The client sends one long frame, into which it cannot put a pong.
+    let slow = masked(&[1; 10]);
+    for byte in &slow {
+        send(&mut kit.client, &[*byte]).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    send(&mut kit.client, &masked_pong(&payload)).await;
+    expect(&mut kit.backend, &slow).await;
+    assert_eq!(kit.registry.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_of_ours_are_no_activity_but_theirs_are() {
+    let mut open = pinging(ir::PingTarget::Client);
+    open.policy.timeouts.idle = Setting::field(Some(Duration::from_secs(25)));
+    let mut kit = open.tunnel().await;
+    let start = Instant::now();
+    for turn in 1..=4 {
+        let payload = expect_ping(&mut kit.client, false).await;
+        send(&mut kit.client, &masked_pong(&payload)).await;
+        if turn == 2 {
+            send(&mut kit.backend, &fragment(0x89, b"theirs")).await;
+            expect(&mut kit.client, &fragment(0x89, b"theirs")).await;
+        }
+    }
+    expect(&mut kit.client, &own_close(1001)).await;
+    assert_eq!(start.elapsed().as_secs(), 20 + 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_timeout_pings_only_keep_the_way_open() {
+    let mut open = pinging(ir::PingTarget::Client);
+    open.policy.keepalive.timeout = Setting::field(None);
+    let mut kit = open.tunnel().await;
+    expect_ping(&mut kit.client, false).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    send(&mut kit.backend, &frame(b"a")).await;
+    expect(&mut kit.client, &frame(b"a")).await;
+    assert_eq!(kit.registry.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lifetimes_end_spread_over_their_last_tenth() {
+    let mut ends = Vec::new();
+    for _ in 0..40 {
+        let open = Open {
+            policy: policy(|policy| {
+                policy.timeouts.max_lifetime = Setting::field(Some(Duration::from_secs(1000)));
+            }),
+            ..Open::default()
+        };
+        let mut kit = open.tunnel().await;
+        let start = Instant::now();
+        let reason = "open for as long as allowed, please reconnect";
+        expect(&mut kit.client, &close_with(1012, reason)).await;
+        ends.push(start.elapsed().as_secs_f64());
+        send(&mut kit.client, &masked_close(1012)).await;
+        expect_masked_close(&mut kit.backend, 1012).await;
+        drop((kit.client, kit.backend));
+        let expected = (Initiator::Hawser, Cause::MaxLifetime, Some(1012));
+        assert_eq!(end(&kit.outcome.await.unwrap()), expected);
+    }
+    assert!(ends.iter().all(|end| (900.0..=1000.1).contains(end)), "{ends:?}");
+    let early = ends.iter().filter(|end| **end < 950.0).count();
+    assert!((5..=35).contains(&early), "{ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_side_that_takes_nothing_is_noticed_and_ends() {
+    let open = Open {
+        policy: policy(|policy| {
+            policy.limits.write_stall = Setting::field(Some(Duration::from_secs(60)));
+        }),
+        ..Open::default()
+    };
+    let mut kit = open.tunnel().await;
+    fill(&kit).await;
+    let start = Instant::now();
+    let stalled = "hawser_websocket_stalled{kind=\"WebSocketRoute\",namespace=\"shop\",route=\"chat\",rule=\"socket\"} ";
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(metric(&kit, stalled), Some(format!("{stalled}1")));
+    expect_masked_close(&mut kit.backend, 1001).await;
+    assert!((58..=61).contains(&start.elapsed().as_secs()));
+    drop(kit.backend);
+    drop(kit.client);
+    let expected = (Initiator::Client, Cause::ClientLost, Some(1001));
+    let outcome = kit.outcome.await.unwrap();
+    assert_eq!(end(&outcome), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_that_is_over_is_forgotten() {
+    let open = Open {
+        policy: policy(|policy| {
+            policy.limits.write_stall = Setting::field(Some(Duration::from_secs(60)));
+        }),
+        ..Open::default()
+    };
+    let mut kit = open.tunnel().await;
+    let sent = fill(&kit).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let mut left = sent;
+    let mut buffer = vec![0; 1 << 20];
+    while left > 0 {
+        left -= kit.client.read(&mut buffer).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    let stalled = "hawser_websocket_stalled{";
+    assert!(metric(&kit, stalled).unwrap().ends_with(" 0"));
+    assert_eq!(kit.registry.len(), 1);
+}
+
+/// Sends whole frames to the client until nothing moves any more. How many bytes were taken.
+async fn fill(kit: &Kit) -> usize {
+    let bytes = frame(&vec![7; 60_000]);
+    let (mut still, mut sent) = (0, 0);
+    while still < 10 {
+        let next = &bytes[sent % bytes.len()..];
+        match kit.backend.try_write(next) {
+            Ok(count) => {
+                still = 0;
+                sent += count;
+            }
+            Err(_) => still += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sent
+}

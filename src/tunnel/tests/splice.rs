@@ -1,0 +1,150 @@
+//! Large frames: moved without a copy, and nothing of them is lost, added or out of place.
+
+use super::*;
+
+/// A payload in which every place looks different.
+fn payload(length: usize) -> Vec<u8> {
+    (0..length)
+        .map(|n| u8::try_from((n ^ (n >> 8) ^ (n >> 16)) & 0xff).unwrap())
+        .collect()
+}
+
+/// Large and small messages mixed, fragments and control frames among them.
+fn mixed(make: impl Fn(u8, &[u8]) -> Vec<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for length in [10, 70_000, 5, 65_536, 65_536, 65_536, 40_000, 0, 1_000_000, 126] {
+        bytes.extend(make(0x82, &payload(length)));
+        bytes.extend(make(0x89, b"ping"));
+    }
+    bytes.extend(make(0x02, &payload(100_000)));
+    bytes.extend(make(0x8a, b"between"));
+    bytes.extend(make(0x00, &payload(200_000)));
+    bytes.extend(make(0x80, &payload(33_000)));
+    bytes
+}
+
+async fn check(splice: bool) {
+    let open = Open {
+        splice,
+        ..Open::default()
+    };
+    let kit = open.tunnel().await;
+    let up = mixed(|first, payload| {
+        let mut frame = masked(payload);
+        frame[0] = first;
+        frame
+    });
+    let down = mixed(fragment);
+    let (mut client_in, mut client_out) = kit.client.into_split();
+    let (mut backend_in, mut backend_out) = kit.backend.into_split();
+    let (to_send, expected) = (up.clone(), up);
+    let upwards = tokio::spawn(async move {
+        for _ in 0..3 {
+            client_out.write_all(&to_send).await.unwrap();
+        }
+        client_out
+    });
+    let (to_send, expected_down) = (down.clone(), down);
+    let downwards = tokio::spawn(async move {
+        for _ in 0..3 {
+            backend_out.write_all(&to_send).await.unwrap();
+        }
+        backend_out
+    });
+    let down_reader = tokio::spawn(async move {
+        for _ in 0..3 {
+            let mut got = vec![0; expected_down.len()];
+            client_in.read_exact(&mut got).await.unwrap();
+            assert!(got == expected_down);
+        }
+        client_in
+    });
+    for _ in 0..3 {
+        let mut got = vec![0; expected.len()];
+        backend_in.read_exact(&mut got).await.unwrap();
+        assert!(got == expected);
+    }
+    let client_in = down_reader.await.unwrap();
+    drop((upwards.await.unwrap(), client_in));
+    drop((downwards.await.unwrap(), backend_in));
+    let outcome = kit.outcome.await.unwrap();
+    assert_eq!(outcome.messages_from_client, 33);
+    assert_eq!(outcome.messages_from_backend, 33);
+    assert_eq!(outcome.bytes_from_client, 3 * expected.len() as u64);
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_out_of_place() {
+    check(true).await;
+    check(false).await;
+}
+
+#[tokio::test]
+async fn a_source_that_ends_inside_of_a_large_frame() {
+    for by_reset in [false, true] {
+        let mut kit = tunnel().await;
+        // The first large frame makes the next one be looked for.
+        let bytes = frame(&payload(100_000));
+        send(&mut kit.backend, &bytes).await;
+        expect(&mut kit.client, &bytes).await;
+        let cut = frame(&payload(500_000));
+        send(&mut kit.backend, &cut[..300_000]).await;
+        expect(&mut kit.client, &cut[..300_000]).await;
+        if by_reset {
+            reset(kit.backend);
+        } else {
+            drop(kit.backend);
+        }
+        expect_end(&mut kit.client).await;
+        drop(kit.client);
+        let outcome = kit.outcome.await.unwrap();
+        let expected = (Initiator::Backend, Cause::BackendLost, None);
+        assert_eq!(end(&outcome), expected);
+        assert!(!outcome.client_got_close);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_waits_for_the_end_of_a_large_frame() {
+    let mut kit = tunnel().await;
+    let bytes = frame(&payload(100_000));
+    send(&mut kit.backend, &bytes).await;
+    expect(&mut kit.client, &bytes).await;
+    send(&mut kit.backend, &bytes[..50_000]).await;
+    expect(&mut kit.client, &bytes[..50_000]).await;
+    let registry = Arc::clone(&kit.registry);
+    let _drained = tokio::spawn(async move { registry.drain(Duration::from_mins(1)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    send(&mut kit.backend, &[&bytes[50_000..], &frame(b"next")].concat()).await;
+    expect(&mut kit.client, &bytes[50_000..]).await;
+    expect(&mut kit.client, &own_close(1012)).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_holds_no_more_than_a_pipe() {
+    let mut kit = tunnel().await;
+    let bytes = frame(&payload(1_000_000));
+    let (mut still, mut sent) = (0, 0);
+    while still < 20 {
+        match kit.backend.try_write(&bytes[sent % bytes.len()..]) {
+            Ok(count) => {
+                still = 0;
+                sent += count;
+            }
+            Err(_) => still += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut left = sent;
+    let mut at = 0;
+    let mut got = vec![0; 100_000];
+    while left > 0 {
+        let count = kit.client.read(&mut got).await.unwrap();
+        assert!(count > 0);
+        for byte in &got[..count] {
+            assert_eq!(*byte, bytes[at % bytes.len()], "at {at}");
+            at += 1;
+        }
+        left -= count;
+    }
+}
