@@ -8,7 +8,8 @@ ARGS ?=
 # Minutes of the outage in make soak
 MINUTES ?= 10
 
-.PHONY: help demo test soak control-plane check fmt clippy docs generated deny generate bench browser
+.PHONY: help demo test soak control-plane check fmt clippy docs generated deny generate bench bench-tool bench-compare \
+	bench-smoke browser
 
 help:
 	@echo 'make demo      a chat through Hawser on http://127.0.0.1:8080'
@@ -18,6 +19,8 @@ help:
 	@echo 'make check     format, lints, generated files, docs, dependencies'
 	@echo 'make generate  rewrite the generated files'
 	@echo 'make bench     benchmarks of the hot pieces'
+	@echo 'make bench-compare  side by side with nginx, HAProxy and Caddy: bench/README.md'
+	@echo 'make bench-smoke    do the scenarios of bench-compare work?'
 	@echo 'make browser   the demo in headless Chromium (after make test)'
 
 # The development profile: it builds in less than half of the time of a release, and a chat needs no more.
@@ -72,6 +75,23 @@ generate:
 bench:
 	@scripts/need rust cc
 	$(CARGO) bench --locked $(ARGS)
+
+# Load tool and backend of the comparison: a package of its own, target/bench/release/hawser-bench.
+bench-tool:
+	@scripts/need rust cc
+	$(CARGO) build --locked --release --manifest-path bench/Cargo.toml --target-dir target/bench
+
+# Comparing builds, only some scenarios: make bench-compare ARGS='--hawser old=/tmp/hawser --scenarios echo-125'
+bench-compare: bench-tool
+	@scripts/need python ip unshare
+	@bench/peers
+	case '$(ARGS)' in *--hawser*) ;; *) $(CARGO) build --locked --release ;; esac
+	bench/compare.py $(ARGS)
+
+bench-smoke: bench-tool
+	@scripts/need python ip unshare
+	$(CARGO) build --locked
+	bench/compare.py --smoke --hawser target/debug/hawser $(ARGS)
 
 browser:
 	@scripts/need rust cc node chromium
