@@ -36,7 +36,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help=f"of one run in a round [default: {FULL.seconds}]")
     parser.add_argument("--tunnels", type=int, help=f"of the idle scenario [default: {FULL.tunnels}]")
     parser.add_argument("--no-logs", action="store_true", help="access logs off, for all")
-    parser.add_argument("--json", type=Path, help="write every single figure to this file")
+    parser.add_argument("--json", type=Path, help="write every single figure to this file; what it has of other scenarios stays, "
+                             "and counts for the table of targets")
     parser.add_argument("--smoke", action="store_true",
                         help="tiny scale, without peers: do the scenarios work? Figures mean nothing")
     parser.add_argument("--limit", type=int, default=1500, metavar="SECONDS", help="ends everything [default: 1500]")
@@ -73,7 +74,10 @@ def main() -> int:
     scale = scale.with_options(options.rounds, options.seconds, options.tunnels)
     if options.smoke:
         options.peers = "none"
-    return plan.run(options, scale, options.inside)
+    try:
+        return plan.Plan(options, scale, options.inside).run()
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """What is done to a proxy, and what is read meanwhile. Each function measures one proxy once."""
 
+import re
+import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import measure
-from .proxies import Proxy
+from .hawser import Hawser
+from .proxy import Proxy
 from .scale import Scale
-from .tools import Load
+from .tools import BACKEND_PORT, Load
 
 
 @dataclass(frozen=True)
@@ -109,3 +113,99 @@ class Idle:
         left = self.proxy.memory()
         self.proxy.stop()
         return {"left_kib": left["RssAnon"], "left_rss_kib": left["VmRSS"]}
+
+
+RECEIVE = {"recvfrom", "recvmsg", "read", "readv", "recvmmsg"}
+SEND = {"sendto", "sendmsg", "write", "writev", "sendmmsg"}
+
+
+def syscalls(bench: Bench, proxy: Proxy) -> dict:
+    """System calls for each message and direction, counted by strace: exact on the noisiest machine."""
+    proxy.start()
+    figures = {}
+    with Load(bench.tool, proxy.port) as load:
+        load.ask(f"open {bench.scale.connections} /echo")
+        for size in (125, 16384):
+            load.ask("once 16384")
+            counts, units = traced(proxy, lambda: load.ask(f"echo {size} {bench.scale.seconds}")["units"])
+            figures[str(size)] = {name: count / units / 2 for name, count in counts.items()}
+        load.ask("close")
+    proxy.stop()
+    return figures
+
+
+def traced(proxy: Proxy, work) -> tuple[dict[str, int], int]:
+    """System calls by kind while `work` is done, and how many units that were."""
+    pids = measure.tree(proxy.process.pid)
+    strace = subprocess.Popen(["strace", "-c", "-f", *(word for pid in pids for word in ("-p", str(pid)))],
+                              stderr=subprocess.PIPE, text=True)
+    try:
+        measure.wait_for(lambda: all(map(is_traced, pids)), 10, "strace is attached")
+        units = work()
+        strace.send_signal(signal.SIGINT)
+        report = strace.communicate(timeout=20)[1]
+    finally:
+        strace.kill()
+    counts = {"receive": 0, "send": 0, "wait": 0, "other": 0, "failed": 0}
+    # % time, seconds, µs per call, calls, errors if any, name
+    for calls, errors, name in re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(\d*) +(\w+)$", report, re.M):
+        if name == "total":
+            continue
+        kind = "receive" if name in RECEIVE else "send" if name in SEND else "other"
+        kind = "wait" if name.startswith(("epoll_wait", "epoll_pwait")) else kind
+        counts[kind] += int(calls)
+        counts["failed"] += int(errors or 0)
+    if not counts["receive"] and not counts["other"]:
+        raise RuntimeError(f"strace counted nothing: {report[-300:]}")
+    return counts, units
+
+
+def is_traced(pid: int) -> bool:
+    """All threads: a call of one that is not attached yet would be missed."""
+    statuses = Path(f"/proc/{pid}/task").glob("*/status")
+    return all(not re.search(r"^TracerPid:\s+0$", status.read_text(), re.M) for status in statuses)
+
+
+def stalled(bench: Bench, proxy: Proxy) -> dict:
+    """Clients that stop reading while the backend sends: what the proxy holds for each of them."""
+    scale = bench.scale
+    proxy.start()
+    base = proxy.memory()["RssAnon"]
+    with Load(bench.tool, proxy.port) as load:
+        load.ask(f"open {scale.stalled} /source")
+        opened = proxy.memory()["RssAnon"]
+        load.ask(f"stall 65536 {scale.stall_seconds * 10}")
+        figures = {}
+        start = time.monotonic()
+        for name, seconds in (("early", scale.stall_seconds / 5), ("late", scale.stall_seconds)):
+            time.sleep(max(0.0, start + seconds - time.monotonic()))
+            kernel = measure.socket_kib(proxy.port, BACKEND_PORT, measure.tree(proxy.process.pid))
+            figures[f"kernel_{name}_kib"] = kernel / scale.stalled
+            figures[f"user_{name}_kib"] = (proxy.memory()["RssAnon"] - opened) / scale.stalled
+        figures["tunnel_kib"] = (opened - base) / scale.stalled
+        load.ask("reset")
+    proxy.stop()
+    return figures
+
+
+def change(bench: Bench, proxy: Proxy) -> dict:
+    """Routes come while tunnels are open. Hawser gets many changes; a reload of the others costs a process or all
+    tunnels, so they get few."""
+    scale = bench.scale
+    count = scale.changes if isinstance(proxy, Hawser) else scale.reloads
+    proxy.start()
+    with Load(bench.tool, proxy.port) as load:
+        load.ask(f"open {scale.live_tunnels} /echo")
+        load.ask("once 125")
+        before, spent = proxy.memory(), proxy.cpu()
+        took = sum(proxy.change(number) for number in range(1, count + 1))
+        time.sleep(0.5)
+        after, spent = proxy.memory(), proxy.cpu() - spent
+        alive = load.ask("alive", may_fail=True)["units"]
+        alive = min(alive, load.ask("once 125", may_fail=True)["units"])
+    proxy.stop()
+    return {"changes": count, "closed": scale.live_tunnels - alive, "before_kib": before["RssAnon"],
+            "after_kib": after["RssAnon"], "before_rss_kib": before["VmRSS"], "after_rss_kib": after["VmRSS"],
+            "ms_per_change": took * 1000 / count,
+            # A reload ends processes, and their time goes with them.
+            "cpu_ms_per_change": spent / 1e6 / count if isinstance(proxy, Hawser) else None}

@@ -9,7 +9,7 @@ from . import measure
 
 HOST = "bench.test"
 ADDRESS = "127.0.0.1"
-BACKEND_PORT = 9000
+BACKEND_PORT = 7000
 
 # Longer than any command; then something hangs.
 PATIENCE = 120
