@@ -8,8 +8,11 @@ ARGS ?=
 # Minutes of the outage in make soak
 MINUTES ?= 10
 
-.PHONY: help demo test soak control-plane check fmt clippy docs generated deny generate bench bench-tool bench-compare \
-	bench-smoke browser
+# The load tool and backend of the comparison are a package of their own.
+BENCH := --manifest-path bench/Cargo.toml --target-dir target/bench
+
+.PHONY: help demo test soak control-plane check fmt clippy docs generated deny generate bench \
+	bench-compare bench-smoke browser
 
 help:
 	@echo 'make demo      a chat through Hawser on http://127.0.0.1:8080'
@@ -51,10 +54,12 @@ check: fmt clippy docs generated deny
 fmt:
 	@scripts/need rust cc
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path bench/Cargo.toml
 
 clippy:
 	@scripts/need rust cc
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets $(BENCH) -- -D warnings
 
 docs:
 	@scripts/need rust cc
@@ -76,22 +81,22 @@ bench:
 	@scripts/need rust cc
 	$(CARGO) bench --locked $(ARGS)
 
-# Load tool and backend of the comparison: a package of its own, target/bench/release/hawser-bench.
-bench-tool:
-	@scripts/need rust cc
-	$(CARGO) build --locked --release --manifest-path bench/Cargo.toml --target-dir target/bench
-
-# Comparing builds, only some scenarios: make bench-compare ARGS='--hawser old=/tmp/hawser --scenarios echo-125'
-bench-compare: bench-tool
-	@scripts/need python ip unshare
+# Side by side with other proxies. Comparing builds, only some scenarios:
+# make bench-compare ARGS='--hawser old=/tmp/hawser --hawser new=target/release/hawser --scenarios echo-125'
+bench-compare:
+	@scripts/need rust cc python ip unshare
 	@bench/peers
-	case '$(ARGS)' in *--hawser*) ;; *) $(CARGO) build --locked --release ;; esac
+	$(CARGO) build --locked --release $(BENCH)
+	$(if $(findstring --hawser,$(ARGS)),,$(CARGO) build --locked --release)
 	bench/compare.py $(ARGS)
 
-bench-smoke: bench-tool
-	@scripts/need python ip unshare
+# The load tool's own tests, then every scenario at tiny scale.
+bench-smoke:
+	@scripts/need rust cc python ip unshare
+	$(CARGO) test --locked $(BENCH)
+	$(CARGO) build --locked $(BENCH)
 	$(CARGO) build --locked
-	bench/compare.py --smoke --hawser target/debug/hawser $(ARGS)
+	bench/compare.py --smoke --tool target/bench/debug/hawser-bench --hawser target/debug/hawser $(ARGS)
 
 browser:
 	@scripts/need rust cc node chromium

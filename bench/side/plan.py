@@ -61,6 +61,9 @@ class Plan:
         self.bench = scenarios.Bench(options.tool.resolve(), scale)
         self.proxies = line_up(options, folder)
         self.names = chosen(options.scenarios, SCENARIOS)
+        if "syscalls" in self.names and not shutil.which("strace"):
+            self.names.remove("syscalls")
+            print("compare.py: strace is not installed: without syscalls", file=sys.stderr)
         self.json: Path | None = options.json
         self.versions = {proxy.name: proxy.version() for proxy in self.proxies}
         self.failures: list[str] = []
@@ -81,6 +84,9 @@ class Plan:
                 done = {proxy.name: self.attempt(name, proxy, lambda: run(self.bench, proxy)) for proxy in steady}
                 self.keep(name, {proxy: [one] for proxy, one in done.items() if one}, show)
         backend.stop()
+        for proxy, (one,) in self.figures.get("change", {}).items():
+            if proxy.startswith("hawser") and one["closed"]:
+                self.failures.append(f"change: {proxy}: {one['closed']} tunnels were closed by changes of other routes")
         targets.report(self.figures, [proxy.name for proxy in self.proxies if isinstance(proxy, Hawser)])
         for failure in self.failures:
             print(f"\nFAILED: {failure}")
