@@ -8,7 +8,11 @@ ARGS ?=
 # Minutes of the outage in make soak
 MINUTES ?= 10
 
-.PHONY: help demo test soak control-plane check fmt clippy docs generated deny generate bench browser
+# The load tool and backend of the comparison are a package of their own.
+BENCH := --manifest-path bench/Cargo.toml --target-dir target/bench
+
+.PHONY: help demo test soak control-plane check fmt clippy docs generated deny generate bench \
+	bench-compare bench-smoke browser
 
 help:
 	@echo 'make demo      a chat through Hawser on http://127.0.0.1:8080'
@@ -18,6 +22,8 @@ help:
 	@echo 'make check     format, lints, generated files, docs, dependencies'
 	@echo 'make generate  rewrite the generated files'
 	@echo 'make bench     benchmarks of the hot pieces'
+	@echo 'make bench-compare  side by side with nginx, HAProxy and Caddy: bench/README.md'
+	@echo 'make bench-smoke    do the scenarios of bench-compare work?'
 	@echo 'make browser   the demo in headless Chromium (after make test)'
 
 # The development profile: it builds in less than half of the time of a release, and a chat needs no more.
@@ -48,10 +54,12 @@ check: fmt clippy docs generated deny
 fmt:
 	@scripts/need rust cc
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path bench/Cargo.toml
 
 clippy:
 	@scripts/need rust cc
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets $(BENCH) -- -D warnings
 
 docs:
 	@scripts/need rust cc
@@ -72,6 +80,23 @@ generate:
 bench:
 	@scripts/need rust cc
 	$(CARGO) bench --locked $(ARGS)
+
+# Side by side with other proxies. Comparing builds, only some scenarios:
+# make bench-compare ARGS='--hawser old=/tmp/hawser --hawser new=target/release/hawser --scenarios echo-125'
+bench-compare:
+	@scripts/need rust cc python ip unshare
+	@bench/peers
+	$(CARGO) build --locked --release $(BENCH)
+	$(if $(findstring --hawser,$(ARGS)),,$(CARGO) build --locked --release)
+	bench/compare.py $(ARGS)
+
+# The load tool's own tests, then every scenario at tiny scale.
+bench-smoke:
+	@scripts/need rust cc python ip unshare
+	$(CARGO) test --locked $(BENCH)
+	$(CARGO) build --locked $(BENCH)
+	$(CARGO) build --locked
+	bench/compare.py --smoke --tool target/bench/debug/hawser-bench --hawser target/debug/hawser $(ARGS)
 
 browser:
 	@scripts/need rust cc node chromium
