@@ -4,6 +4,7 @@ mod bind;
 mod control;
 mod limits;
 mod source;
+mod trim;
 
 pub use bind::StartError;
 pub use control::Control;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub max_connections: Option<usize>,
     /// From the signal to the exit: requests in flight and tunnels get this long to end.
     pub drain_window: Duration,
+    /// Large frames of tunnels are moved by splice(2).
+    pub splice: bool,
 }
 
 /// A running Hawser.
@@ -142,6 +145,7 @@ pub async fn start(settings: Settings) -> Result<App, StartError> {
         peers = control::spawn(parts, control, &helpers, &leading, &background);
     }
     helpers.spawn(origin.watch(rebuild, background.clone()));
+    helpers.spawn(trim::run(Arc::clone(&tunnels), background.clone()));
 
     let state = admin::State {
         live: Arc::clone(&live),
@@ -169,6 +173,7 @@ pub async fn start(settings: Settings) -> Result<App, StartError> {
     let limits = proxy::Limits {
         max_connections,
         drain_window: settings.drain_window,
+        splice: settings.splice,
         ..proxy::Limits::default()
     };
     let proxy = Arc::new(Proxy::new(Arc::clone(&live), tunnels, metrics, limits));

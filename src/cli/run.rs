@@ -142,6 +142,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", env = "HAWSER_MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_connections: Option<u32>,
 
+    /// Move large frames of WebSockets without a copy, by splice(2)
+    #[arg(long, value_name = "BOOL", env = "HAWSER_SPLICE", default_value_t = true, action = clap::ArgAction::Set, value_parser = clap::builder::BoolishValueParser::new())]
+    splice: bool,
+
     /// TLS certificate for hosts without one (not built yet)
     #[arg(long, value_name = "NS/NAME", env = "HAWSER_DEFAULT_CERTIFICATE", value_parser = parse_reference)]
     default_certificate: Option<(String, String)>,
@@ -221,6 +225,7 @@ impl RunArgs {
             },
             max_connections: self.max_connections.and_then(|n| usize::try_from(n).ok()),
             drain_window: self.drain_window,
+            splice: self.splice,
         }
     }
 

@@ -197,6 +197,7 @@ fn settings(args: &DemoArgs, folder: &Folder) -> Settings {
         },
         max_connections: None,
         drain_window: DRAIN_WINDOW,
+        splice: true,
     }
 }
 

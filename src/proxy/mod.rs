@@ -7,6 +7,7 @@
 //! ```
 //! [`service`] tells the story of one request from top to bottom; start reading there.
 
+mod ask;
 mod body;
 mod connection;
 mod error;

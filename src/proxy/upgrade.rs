@@ -1,30 +1,21 @@
 //! A handshake, passed on to a backend, and what comes of it.
 //!
 //! It goes on a connection of its own, never a pooled one: whatever the backend makes of it, no other
-//! request is behind it. hyper's client writes the head in one piece, bounds the answer and would take
-//! any 101 for an upgrade; whether it is one is judged here, and not a byte of the client's goes to the
+//! request is behind it. Whether the answer accepts it is judged here, and not a byte of the client's goes to the
 //! backend before.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Request, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, TE, UPGRADE,
     },
     request, response,
 };
 use http_body_util::Empty;
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::Notify, time::Instant};
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     ir, tunnel, upstream,
@@ -32,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    MAX_INTERIM_RESPONSES,
+    ask::{Reply, ask},
     connection::Connection,
     error::{BackendError, Error, Unserved},
     failover::Attempts,
@@ -42,12 +33,6 @@ use super::{
     service::Answer,
     slots::Slot,
 };
-
-/// Largest head of an answer to a handshake, and the buffer it is read into.
-const ANSWER_BYTES: usize = 16 * 1024;
-
-/// Most field lines of an answer to a handshake.
-const ANSWER_HEADERS: usize = 100;
 
 /// Passes a valid handshake on. The answer is the backend's: a verified 101, or a response to be relayed.
 pub(super) async fn handshake(
@@ -160,97 +145,6 @@ async fn connect(
             Ok(socket) => return Ok((socket, endpoint)),
             Err(error) => attempts.failed(error)?,
         }
-    }
-}
-
-/// What a backend says to a handshake.
-enum Reply {
-    /// Not a 101.
-    Refused(Response<Incoming>),
-    /// A 101 of some kind, the socket, and what came glued to the 101.
-    Switched(response::Parts, TcpStream, Bytes),
-}
-
-/// Sends the handshake and reads the head of the answer.
-async fn ask(
-    connection: &Connection,
-    socket: TcpStream,
-    endpoint: SocketAddr,
-    mut request: Request<Empty<Bytes>>,
-) -> Result<Reply, BackendError> {
-    let failed = |error: hyper::Error| BackendError::from_hyper(endpoint, error);
-    let interim = Interim::watch(&mut request);
-    let (mut sender, io) = http1::Builder::new()
-        .max_buf_size(ANSWER_BYTES)
-        .max_headers(ANSWER_HEADERS)
-        .handshake(TokioIo::new(socket))
-        .await
-        .map_err(failed)?;
-    let mut io = io.with_upgrades();
-
-    // `io` moves the bytes. When it ends first, the answer, or why there is none, is there already.
-    let mut answer = std::pin::pin!(sender.send_request(request));
-    let mut ended = false;
-    let mut response = tokio::select! {
-        biased;
-        response = answer.as_mut() => response,
-        () = interim.exceeded() => return Err(BackendError::InterimResponses(endpoint)),
-        _ = &mut io => {
-            ended = true;
-            answer.await
-        }
-    }
-    .map_err(failed)?;
-    if interim.is_exceeded() {
-        return Err(BackendError::InterimResponses(endpoint));
-    }
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        if !ended {
-            // The body comes through this. It ends with the body, or when nobody reads it any more.
-            connection.shutdown.tasks.spawn(async move {
-                let _body_tells = io.await;
-            });
-        }
-        return Ok(Reply::Refused(response));
-    }
-
-    let switched = hyper::upgrade::on(&mut response);
-    let upgraded = if ended {
-        switched.await
-    } else {
-        tokio::join!(switched, io).0
-    }
-    .map_err(failed)?;
-    let parts = upgraded
-        .downcast::<TokioIo<TcpStream>>()
-        .map_err(|_| BackendError::UnaskedUpgrade(endpoint))?;
-    let (head, _) = response.into_parts();
-    Ok(Reply::Switched(head, parts.io.into_inner(), parts.read_buf))
-}
-
-/// Counts interim responses.
-struct Interim(Arc<(AtomicUsize, Notify)>);
-
-impl Interim {
-    fn watch<B>(request: &mut Request<B>) -> Self {
-        let shared = Arc::new((AtomicUsize::new(0), Notify::new()));
-        let counted = shared.clone();
-        hyper::ext::on_informational(request, move |_| {
-            if counted.0.fetch_add(1, Ordering::Relaxed) == MAX_INTERIM_RESPONSES {
-                counted.1.notify_one();
-            }
-        });
-        Self(shared)
-    }
-
-    /// Whether there were too many.
-    fn is_exceeded(&self) -> bool {
-        self.0.0.load(Ordering::Relaxed) > MAX_INTERIM_RESPONSES
-    }
-
-    /// Returns when there are too many.
-    async fn exceeded(&self) {
-        self.0.1.notified().await;
     }
 }
 

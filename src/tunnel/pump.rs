@@ -252,6 +252,12 @@ impl<C: Side, B: Side> Pump<C, B> {
         }
     }
 
+    /// Both ends.
+    #[cfg(test)]
+    pub(super) fn sides(&mut self) -> (&mut C, &mut B) {
+        (&mut self.client, &mut self.backend)
+    }
+
     /// What may come from the client, and what from the backend.
     fn rules(&self, policy: &ir::Policy) -> (Rules, Rules) {
         let upgrade = &policy.upgrade;

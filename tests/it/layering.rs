@@ -123,6 +123,28 @@ fn every_module_has_its_arrows() {
 }
 
 #[test]
+fn one_place_is_unsafe() {
+    let is_unsafe = |text: &str| contains_unsafe(TokenStream::from_str(text).expect("Rust"));
+    let files = sources("src").into_iter();
+    let files: Vec<_> = files
+        .filter(|(_, text)| is_unsafe(text))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(
+        matches!(&files[..], [one] if one.ends_with("app/trim.rs")),
+        "{files:?}"
+    );
+}
+
+fn contains_unsafe(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => word == "unsafe",
+        TokenTree::Group(group) => contains_unsafe(group.stream()),
+        _ => false,
+    })
+}
+
+#[test]
 fn files_are_short() {
     for dir in ["src", "tests", "benches", "bench"] {
         for (path, text) in sources(dir) {

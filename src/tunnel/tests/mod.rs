@@ -7,6 +7,7 @@ mod keepalive;
 mod limits;
 mod registry;
 mod splice;
+mod streams;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
