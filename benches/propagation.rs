@@ -151,6 +151,7 @@ fn rebuild(live: &Arc<Live>) -> Rebuild {
             origin: SourceKind::Directory,
             own_addresses: Vec::new(),
             peer_service: None,
+            drain_window: None,
         },
         Arc::new(Verdicts::default()),
     )

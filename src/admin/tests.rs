@@ -174,6 +174,9 @@ fn policy() -> ir::Policy {
     policy.timeouts.handshake = ir::Setting::field(Some(Duration::from_millis(1500)));
     policy.timeouts.response = ir::Setting::annotation(Some(Duration::from_mins(5)));
     policy.timeouts.idle = ir::Setting::field(None);
+    policy.limits.connections_per_client = ir::Setting::field(Some(25));
+    policy.limits.connections_status = ir::Setting::field(ir::ConnectionsStatus::TooManyRequests);
+    policy.drain.window = ir::Setting::field(Duration::ZERO);
     policy
 }
 
@@ -242,8 +245,42 @@ async fn routes_show_policy_and_origins() {
             "handshake": {"value": "1s500ms", "origin": "Field"},
             "response": {"value": "5m", "origin": "Annotation"},
             "idle": {"value": "0s", "origin": "Field"},
+            "maxLifetime": {"value": "0s", "origin": "Default"},
         })
     );
+    assert_eq!(
+        policy["keepalive"],
+        json!({
+            "interval": {"value": "0s", "origin": "Default"},
+            "timeout": {"value": "20s", "origin": "Default"},
+            "target": {"value": "Both", "origin": "Default"},
+        })
+    );
+    assert_eq!(
+        policy["limits"],
+        json!({
+            "connections": {"value": 0, "origin": "Default"},
+            "connectionsPerClient": {"value": 25, "origin": "Field"},
+            "connectionsStatus": {"value": 429, "origin": "Field"},
+            "messagesPerSecond": {"value": 0, "origin": "Default"},
+            "bytesPerSecond": {"value": 0, "origin": "Default"},
+            "writeStall": {"value": "1m", "origin": "Default"},
+        })
+    );
+    assert_eq!(
+        policy["drain"],
+        json!({
+            "window": {"value": "0s", "origin": "Field"},
+            "backendGrace": {"value": "20s", "origin": "Default"},
+            "code": {"value": 1012, "origin": "Default"},
+            "onBackendTerminating": {"value": "Drain", "origin": "Default"},
+            "onBackendRemoved": {"value": "Close", "origin": "Default"},
+            "onRouteRemoved": {"value": "Drain", "origin": "Default"},
+        })
+    );
+    let unlimited = json!({"value": 0, "origin": "Default"});
+    assert_eq!(policy["upgrade"]["maxMessageBytes"], unlimited);
+    assert_eq!(policy["upgrade"]["subprotocols"]["value"], json!(null));
     let mode = json!({"value": "Require", "origin": "Field"});
     assert_eq!(policy["upgrade"]["mode"], mode);
 }

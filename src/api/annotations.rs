@@ -24,17 +24,32 @@ pub enum Annotation {
     ResponseTimeout,
     /// `hawser.dev/idle-timeout`: `timeouts.idle`.
     IdleTimeout,
+    /// `hawser.dev/max-lifetime`: `timeouts.maxLifetime`.
+    MaxLifetime,
+    /// `hawser.dev/keepalive-interval`: `keepalive.interval`.
+    KeepaliveInterval,
+    /// `hawser.dev/connections`: `limits.connections`.
+    Connections,
+    /// `hawser.dev/connections-per-client`: `limits.connectionsPerClient`.
+    ConnectionsPerClient,
+    /// `hawser.dev/drain-window`: `drain.window`.
+    DrainWindow,
 }
 
 impl Annotation {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::Upgrade,
         Self::Subprotocols,
         Self::ConnectTimeout,
         Self::HandshakeTimeout,
         Self::ResponseTimeout,
         Self::IdleTimeout,
+        Self::MaxLifetime,
+        Self::KeepaliveInterval,
+        Self::Connections,
+        Self::ConnectionsPerClient,
+        Self::DrainWindow,
     ];
 
     /// The whole key.
@@ -46,21 +61,21 @@ impl Annotation {
             Self::HandshakeTimeout => "hawser.dev/handshake-timeout",
             Self::ResponseTimeout => "hawser.dev/response-timeout",
             Self::IdleTimeout => "hawser.dev/idle-timeout",
+            Self::MaxLifetime => "hawser.dev/max-lifetime",
+            Self::KeepaliveInterval => "hawser.dev/keepalive-interval",
+            Self::Connections => "hawser.dev/connections",
+            Self::ConnectionsPerClient => "hawser.dev/connections-per-client",
+            Self::DrainWindow => "hawser.dev/drain-window",
         }
     }
 }
 
 /// Keys that are promised but have no effect yet.
-const NOT_BUILT_YET: [&str; 9] = [
+const NOT_BUILT_YET: [&str; 4] = [
     "hawser.dev/allowed-origins",
-    "hawser.dev/max-lifetime",
-    "hawser.dev/keepalive-interval",
     "hawser.dev/cache",
-    "hawser.dev/connections",
-    "hawser.dev/connections-per-client",
     "hawser.dev/load-balancing",
     "hawser.dev/affinity-cookie",
-    "hawser.dev/drain-window",
 ];
 
 /// What a `hawser.dev/` key means to this version.

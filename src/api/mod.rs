@@ -16,8 +16,9 @@ pub use duration::{Duration, DurationError};
 pub use object::{Object, ObjectKey};
 pub use review::{Problem, Review, review};
 pub use websocket_route::{
-    BackendPort, BackendRef, ConnectionsStatus, EndpointsStatus, Extensions, HeaderEdits,
-    HeaderField, HeaderMatch, Headers, PathMatch, PathMatchType, QueryParamMatch, Rewrite,
-    RouteMatch, RouteRule, Timeouts, Upgrade, UpgradeMode, WebSocketRoute, WebSocketRouteSpec,
-    WebSocketRouteStatus,
+    BackendPort, BackendRef, ConnectionsStatus, DRAIN_CODE_MESSAGE, Drain, EndpointsStatus,
+    Extensions, FRAME_OVER_MESSAGE, HeaderEdits, HeaderField, HeaderMatch, Headers, Keepalive,
+    Limits, MAX_CONNECTIONS, MIN_INTERVAL, MIN_INTERVAL_MESSAGE, PathMatch, PathMatchType,
+    PingTarget, QueryParamMatch, Reaction, Rewrite, RouteMatch, RouteRule, Timeouts, Upgrade,
+    UpgradeMode, WebSocketRoute, WebSocketRouteSpec, WebSocketRouteStatus, is_drain_code,
 };

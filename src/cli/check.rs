@@ -89,6 +89,7 @@ impl ClassArgs {
             origin: SourceKind::Directory,
             own_addresses: Vec::new(),
             peer_service: None,
+            drain_window: None,
         }
     }
 }

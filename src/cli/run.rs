@@ -222,6 +222,7 @@ impl RunArgs {
                 origin,
                 own_addresses: self.control.own_addresses(),
                 peer_service: self.control.peer_service(),
+                drain_window: Some(self.drain_window),
             },
             max_connections: self.max_connections.and_then(|n| usize::try_from(n).ok()),
             drain_window: self.drain_window,

@@ -194,6 +194,7 @@ fn settings(args: &DemoArgs, folder: &Folder) -> Settings {
             origin: translate::SourceKind::Directory,
             own_addresses: Vec::new(),
             peer_service: None,
+            drain_window: None,
         },
         max_connections: None,
         drain_window: DRAIN_WINDOW,

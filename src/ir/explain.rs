@@ -65,65 +65,131 @@ impl Explanation {
 }
 
 /// Settings that an Ingress has annotations for.
-pub const ANNOTATIONS: [(&str, &str); 6] = [
+pub const ANNOTATIONS: [(&str, &str); 11] = [
     ("upgrade.mode", "hawser.dev/upgrade"),
     ("upgrade.subprotocols", "hawser.dev/subprotocols"),
     ("timeouts.connect", "hawser.dev/connect-timeout"),
     ("timeouts.handshake", "hawser.dev/handshake-timeout"),
     ("timeouts.response", "hawser.dev/response-timeout"),
     ("timeouts.idle", "hawser.dev/idle-timeout"),
+    ("timeouts.maxLifetime", "hawser.dev/max-lifetime"),
+    ("keepalive.interval", "hawser.dev/keepalive-interval"),
+    ("limits.connections", "hawser.dev/connections"),
+    (
+        "limits.connectionsPerClient",
+        "hawser.dev/connections-per-client",
+    ),
+    ("drain.window", "hawser.dev/drain-window"),
 ];
 
 impl Policy {
     /// Every setting with its origin, in the order of the schema.
     pub fn explain(&self, kind: RouteKind, rule: &str) -> Vec<Explained> {
-        let line = |name: &str, value: String, origin: Origin| Explained {
-            name: name.to_owned(),
-            value,
-            origin: origin.explain(name, kind, rule),
+        let mut lines = Lines {
+            kind,
+            rule,
+            lines: Vec::with_capacity(32),
         };
-        let time = |name: &str, limit: Setting<Option<Duration>>| {
-            let value = limit.value.map_or_else(|| "off".to_owned(), shown);
-            line(name, value, limit.origin)
-        };
-        let upgrade = &self.upgrade;
-        let subprotocols = upgrade.subprotocols.value.as_deref();
-        let mut lines = vec![
-            line(
-                "upgrade.mode",
-                upgrade.mode.value.to_string(),
-                upgrade.mode.origin,
-            ),
-            line(
-                "upgrade.subprotocols",
-                subprotocols.map_or_else(|| "any".to_owned(), |names| names.join(", ")),
-                upgrade.subprotocols.origin,
-            ),
-            line(
-                "upgrade.extensions",
-                upgrade.extensions.value.to_string(),
-                upgrade.extensions.origin,
-            ),
-            time("timeouts.connect", self.timeouts.connect),
-            time("timeouts.handshake", self.timeouts.handshake),
-            time("timeouts.response", self.timeouts.response),
-            time("timeouts.idle", self.timeouts.idle),
-        ];
+        self.explain_handshakes(&mut lines);
+        self.explain_tunnels(&mut lines);
         // What these do can only be set: there is no line for nothing.
-        let field = |name: String, value: String| line(&name, value, Origin::Field);
-        lines.extend(edits("headers.request", &self.headers.request).map(|(n, v)| field(n, v)));
-        lines.extend(edits("headers.response", &self.headers.response).map(|(n, v)| field(n, v)));
-        let rewrites = [
+        for (name, value) in edits("headers.request", &self.headers.request)
+            .chain(edits("headers.response", &self.headers.response))
+        {
+            lines.add(&name, value, Origin::Field);
+        }
+        for (name, value) in [
             ("rewrite.prefix", &self.rewrite.prefix),
             ("rewrite.hostname", &self.rewrite.hostname),
-        ];
-        lines.extend(rewrites.into_iter().filter_map(|(name, value)| {
-            value
-                .as_ref()
-                .map(|value| field(name.to_owned(), value.clone()))
-        }));
-        lines
+        ] {
+            if let Some(value) = value {
+                lines.add(name, value.clone(), Origin::Field);
+            }
+        }
+        lines.lines
     }
+
+    fn explain_handshakes(&self, lines: &mut Lines<'_>) {
+        let upgrade = &self.upgrade;
+        lines.plain("upgrade.mode", upgrade.mode);
+        let subprotocols = upgrade.subprotocols.value.as_deref();
+        lines.add(
+            "upgrade.subprotocols",
+            subprotocols.map_or_else(|| "any".to_owned(), |names| names.join(", ")),
+            upgrade.subprotocols.origin,
+        );
+        lines.plain("upgrade.extensions", upgrade.extensions);
+        lines.number("upgrade.maxMessageBytes", upgrade.max_message_bytes);
+        lines.number("upgrade.maxFrameBytes", upgrade.max_frame_bytes);
+        lines.plain("upgrade.strict", upgrade.strict);
+        let timeouts = &self.timeouts;
+        lines.time("timeouts.connect", timeouts.connect);
+        lines.time("timeouts.handshake", timeouts.handshake);
+        lines.time("timeouts.response", timeouts.response);
+        lines.time("timeouts.idle", timeouts.idle);
+        lines.time("timeouts.maxLifetime", timeouts.max_lifetime);
+    }
+
+    fn explain_tunnels(&self, lines: &mut Lines<'_>) {
+        let keepalive = &self.keepalive;
+        lines.time("keepalive.interval", keepalive.interval);
+        lines.time("keepalive.timeout", keepalive.timeout);
+        lines.plain("keepalive.target", keepalive.target);
+        let limits = &self.limits;
+        lines.number("limits.connections", limits.connections);
+        lines.number("limits.connectionsPerClient", limits.connections_per_client);
+        lines.plain("limits.connectionsStatus", limits.connections_status);
+        lines.number("limits.messagesPerSecond", limits.messages_per_second);
+        lines.number("limits.bytesPerSecond", limits.bytes_per_second);
+        lines.time("limits.writeStall", limits.write_stall);
+        let drain = &self.drain;
+        lines.span("drain.window", drain.window);
+        lines.span("drain.backendGrace", drain.backend_grace);
+        lines.plain("drain.code", drain.code);
+        lines.plain("drain.onBackendTerminating", drain.on_backend_terminating);
+        lines.plain("drain.onBackendRemoved", drain.on_backend_removed);
+        lines.plain("drain.onRouteRemoved", drain.on_route_removed);
+    }
+}
+
+/// What is said about the settings of one rule.
+struct Lines<'a> {
+    kind: RouteKind,
+    rule: &'a str,
+    lines: Vec<Explained>,
+}
+
+impl Lines<'_> {
+    fn add(&mut self, name: &str, value: String, origin: Origin) {
+        self.lines.push(Explained {
+            origin: origin.explain(name, self.kind, self.rule),
+            name: name.to_owned(),
+            value,
+        });
+    }
+
+    fn plain(&mut self, name: &str, setting: Setting<impl ToString>) {
+        self.add(name, setting.value.to_string(), setting.origin);
+    }
+
+    fn number(&mut self, name: &str, limit: Setting<Option<impl ToString>>) {
+        let value = limit.value.map_or_else(off, |value| value.to_string());
+        self.add(name, value, limit.origin);
+    }
+
+    fn time(&mut self, name: &str, limit: Setting<Option<Duration>>) {
+        let value = limit.value.map_or_else(off, shown);
+        self.add(name, value, limit.origin);
+    }
+
+    /// A time of which none means at once.
+    fn span(&mut self, name: &str, span: Setting<Duration>) {
+        self.add(name, shown(span.value), span.origin);
+    }
+}
+
+fn off() -> String {
+    "off".to_owned()
 }
 
 impl Origin {
@@ -180,33 +246,4 @@ fn shown(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case(5000, "5s")]
-    #[case(3_600_000, "1h")]
-    #[case(300_000, "5m")]
-    #[case(5_400_500, "1h30m500ms")]
-    fn durations(#[case] millis: u64, #[case] expect: &str) {
-        assert_eq!(shown(Duration::from_millis(millis)), expect);
-    }
-
-    #[rstest]
-    #[case(Origin::Default, RouteKind::Ingress, "default")]
-    #[case(
-        Origin::Field,
-        RouteKind::WebSocketRoute,
-        "field spec.rules[socket].timeouts.idle"
-    )]
-    #[case(
-        Origin::Annotation,
-        RouteKind::Ingress,
-        "annotation hawser.dev/idle-timeout"
-    )]
-    fn origins(#[case] origin: Origin, #[case] kind: RouteKind, #[case] expect: &str) {
-        assert_eq!(origin.explain("timeouts.idle", kind, "socket"), expect);
-    }
-}
+mod tests;

@@ -55,6 +55,7 @@ impl Default for Policy {
 
 /// What happens to a WebSocket handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Upgrade {
     /// Whether handshakes are tunnelled.
     pub mode: Setting<UpgradeMode>,
@@ -127,6 +128,7 @@ impl fmt::Display for Extensions {
 
 /// Time limits; `None` = off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Timeouts {
     /// One attempt to connect to an endpoint.
     pub connect: Setting<Option<Duration>>,
@@ -142,6 +144,7 @@ pub struct Timeouts {
 
 /// Pings that Hawser itself sends into a tunnel (RFC 6455 section 5.5.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Keepalive {
     /// Between two pings; `None` = no pings.
     pub interval: Setting<Option<Duration>>,
@@ -184,6 +187,7 @@ impl fmt::Display for PingTarget {
 
 /// Limits of number and rate, all counted in this process; `None` = none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Open tunnels of the rule.
     pub connections: Setting<Option<u32>>,
@@ -214,6 +218,7 @@ impl Default for Limits {
 
 /// The answer to a handshake beyond `limits.connections`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "u16")]
 pub enum ConnectionsStatus {
     /// 503
     ServiceUnavailable,
@@ -231,6 +236,12 @@ impl ConnectionsStatus {
     }
 }
 
+impl From<ConnectionsStatus> for u16 {
+    fn from(status: ConnectionsStatus) -> Self {
+        status.code()
+    }
+}
+
 impl fmt::Display for ConnectionsStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.code().fmt(f)
@@ -239,6 +250,7 @@ impl fmt::Display for ConnectionsStatus {
 
 /// When and how Hawser ends tunnels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Drain {
     /// Over how long the ends of many tunnels are spread.
     pub window: Setting<Duration>,

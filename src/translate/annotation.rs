@@ -88,15 +88,48 @@ fn apply(
         Annotation::HandshakeTimeout => policy.timeouts.handshake = duration(value)?,
         Annotation::ResponseTimeout => *response = Some(duration(value)?),
         Annotation::IdleTimeout => policy.timeouts.idle = duration(value)?,
+        Annotation::MaxLifetime => policy.timeouts.max_lifetime = duration(value)?,
+        Annotation::KeepaliveInterval => policy.keepalive.interval = interval(value)?,
+        Annotation::Connections => policy.limits.connections = count(value)?,
+        Annotation::ConnectionsPerClient => policy.limits.connections_per_client = count(value)?,
+        Annotation::DrainWindow => {
+            policy.drain.window = Setting::annotation(time(value, "at once")?.get());
+        }
     }
     Ok(())
 }
 
-fn duration(value: &str) -> Result<Setting<Option<Duration>>, String> {
-    let duration: api::Duration = value
+fn time(value: &str, zero: &str) -> Result<api::Duration, String> {
+    value
         .parse()
-        .map_err(|_| "write a duration, as in 30s, 1h30m or 500ms; 0s means off")?;
-    Ok(Setting::annotation(duration.enabled()))
+        .map_err(|_| format!("write a duration, as in 30s, 1h30m or 500ms; 0s means {zero}"))
+}
+
+fn duration(value: &str) -> Result<Setting<Option<Duration>>, String> {
+    Ok(Setting::annotation(time(value, "off")?.enabled()))
+}
+
+fn interval(value: &str) -> Result<Setting<Option<Duration>>, String> {
+    let interval = duration(value)?;
+    if interval.value.is_some_and(|time| time < api::MIN_INTERVAL) {
+        return Err(api::MIN_INTERVAL_MESSAGE.to_owned());
+    }
+    Ok(interval)
+}
+
+/// A number of tunnels, as for the fields.
+fn count(value: &str) -> Result<Setting<Option<u32>>, String> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = value.parse().ok().filter(|_| digits);
+    match number {
+        Some(number) if i64::from(number) <= i64::from(api::MAX_CONNECTIONS) => {
+            Ok(Setting::annotation((number > 0).then_some(number)))
+        }
+        _ => Err(format!(
+            "write a whole number from 0 to {}, as in 1000; 0 means off",
+            api::MAX_CONNECTIONS
+        )),
+    }
 }
 
 fn known_keys() -> String {
@@ -105,69 +138,4 @@ fn known_keys() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-    use crate::ir::{Origin, defaults};
-
-    fn read(key: &str, value: &str) -> (Policy, Vec<String>) {
-        let annotations = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-        let mut warnings = Listed::default();
-        let policy = policy(Some(&annotations), &mut warnings);
-        (policy, warnings.into_lines())
-    }
-
-    #[rstest]
-    #[case("require")]
-    #[case("REQUIRE")]
-    #[case(" Require ")]
-    fn words_are_read_in_any_case(#[case] value: &str) {
-        let (policy, warnings) = read("hawser.dev/upgrade", value);
-        assert_eq!(
-            policy.upgrade.mode,
-            Setting::annotation(UpgradeMode::Require)
-        );
-        assert!(warnings.is_empty());
-    }
-
-    #[rstest]
-    #[case("hawser.dev/upgrade", "on")]
-    #[case("hawser.dev/subprotocols", "a b")]
-    #[case("hawser.dev/subprotocols", "")]
-    #[case("hawser.dev/idle-timeout", "-1s")]
-    #[case("hawser.dev/response-timeout", "60")]
-    #[case("hawser.dev/idel-timeout", "1h")]
-    #[case("hawser.dev/cache", "Enabled")]
-    fn a_bad_one_is_one_warning_and_the_default(#[case] key: &str, #[case] value: &str) {
-        let (read, warnings) = read(key, value);
-        assert_eq!(read, Policy::default());
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].contains(key), "{warnings:?}");
-    }
-
-    #[test]
-    fn explanations_name_the_same_keys() {
-        let explained = crate::ir::ANNOTATIONS.map(|(_, key)| key);
-        assert_eq!(explained, Annotation::ALL.map(Annotation::key));
-    }
-
-    #[test]
-    fn zero_is_off() {
-        let (policy, _) = read("hawser.dev/idle-timeout", "0s");
-        assert_eq!(policy.timeouts.idle, Setting::annotation(None));
-    }
-
-    #[test]
-    fn the_mode_moves_the_default_of_the_response_time() {
-        let (policy, _) = read("hawser.dev/upgrade", "deny");
-        assert_eq!(policy.timeouts.response.value, Some(defaults::RESPONSE));
-        assert_eq!(policy.timeouts.response.origin, Origin::Default);
-    }
-
-    #[test]
-    fn others_keys_are_none_of_our_business() {
-        let (_, warnings) = read("nginx.ingress.kubernetes.io/rewrite-target", "/$1");
-        assert!(warnings.is_empty());
-    }
-}
+mod tests;

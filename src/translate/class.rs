@@ -119,6 +119,7 @@ mod tests {
             origin,
             own_addresses: Vec::new(),
             peer_service: None,
+            drain_window: None,
         }
     }
 

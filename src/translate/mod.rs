@@ -11,6 +11,7 @@ mod class;
 mod defaults;
 mod endpoints;
 mod fault;
+mod fields;
 mod headers;
 mod host;
 mod host_state;
@@ -27,7 +28,7 @@ mod websocket_route;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use crate::ir;
 
@@ -50,6 +51,9 @@ pub struct Options {
     pub own_addresses: Vec<IpAddr>,
     /// Namespace and name of the Service that has all replicas: its addresses are Hawser's own, too.
     pub peer_service: Option<(String, String)>,
+    /// `--drain-window`; `None` = not known, as for files that are only checked. A longer `drain.window` has not the
+    /// effect at the end of the process that it seems to have, which is a warning.
+    pub drain_window: Option<Duration>,
 }
 
 /// Where objects come from: some Ingress rules differ.

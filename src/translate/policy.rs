@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::ir::{Extensions, Policy, Setting, UpgradeMode};
+use crate::ir::{Extensions, PingTarget, Policy, Reaction, Setting, UpgradeMode};
 
 /// The default of `timeouts.response` depends on whether upgrades are allowed; called once the mode is
 /// known.
@@ -37,6 +37,26 @@ impl From<crate::api::Extensions> for Extensions {
         match extensions {
             crate::api::Extensions::Allow => Self::Allow,
             crate::api::Extensions::Strip => Self::Strip,
+        }
+    }
+}
+
+impl From<crate::api::PingTarget> for PingTarget {
+    fn from(target: crate::api::PingTarget) -> Self {
+        match target {
+            crate::api::PingTarget::Client => Self::Client,
+            crate::api::PingTarget::Backend => Self::Backend,
+            crate::api::PingTarget::Both => Self::Both,
+        }
+    }
+}
+
+impl From<crate::api::Reaction> for Reaction {
+    fn from(reaction: crate::api::Reaction) -> Self {
+        match reaction {
+            crate::api::Reaction::Drain => Self::Drain,
+            crate::api::Reaction::Keep => Self::Keep,
+            crate::api::Reaction::Close => Self::Close,
         }
     }
 }

@@ -13,6 +13,7 @@ fn options() -> Options {
         origin: SourceKind::Directory,
         own_addresses: Vec::new(),
         peer_service: None,
+        drain_window: None,
     }
 }
 

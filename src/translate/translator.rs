@@ -454,7 +454,12 @@ impl Translator {
         };
         let winner =
             |host: &HostPattern, path: &ir::PathMatch| self.hosts.get(host)?.winner(id, path);
-        Some(verdict::verdict(member, winner, &self.defaults))
+        Some(verdict::verdict(
+            member,
+            winner,
+            &self.defaults,
+            self.options.drain_window,
+        ))
     }
 }
 

@@ -1,11 +1,11 @@
 //! What became of each object, in the words of the contract.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     backend::Unresolved,
     defaults::Defaults,
-    fault::{Cut, Fault, Listed, Reason},
+    fault::{Cut, Fault, Listed, Quoted, Reason},
     member::Member,
     prepare::{RouteObject, Rule},
 };
@@ -17,7 +17,7 @@ use crate::{
             resolved_refs,
         },
     },
-    ir::{self, HostPattern, ObjectId, PathMatch},
+    ir::{self, HostPattern, ObjectId, Origin, PathMatch},
 };
 
 /// What became of one object.
@@ -176,6 +176,7 @@ pub(super) fn verdict<'a>(
     member: &Member,
     winner: impl Fn(&HostPattern, &PathMatch) -> Option<&'a ObjectId>,
     defaults: &'a Defaults,
+    drain_window: Option<Duration>,
 ) -> Verdict {
     let object = &member.object;
     let outcome = outcome(object, winner, defaults);
@@ -211,6 +212,9 @@ pub(super) fn verdict<'a>(
     }
     let mut warnings = object.warnings.clone();
     warnings.extend(member.warnings.clone());
+    if let Some(limit) = drain_window {
+        drains_too_long(object, limit, &mut warnings);
+    }
     Verdict {
         object: key(&object.id),
         version: object.version.clone(),
@@ -218,6 +222,27 @@ pub(super) fn verdict<'a>(
         ours: true,
         conditions,
         warnings: warnings.into_lines(),
+    }
+}
+
+/// At the end of the process `--drain-window` is all the time there is.
+fn drains_too_long(object: &RouteObject, limit: Duration, warnings: &mut Listed<String>) {
+    let shown = |time: Duration| api::Duration::from(time);
+    for rule in object.all_rules() {
+        let window = rule.policy.drain.window;
+        if window.value <= limit {
+            continue;
+        }
+        let place = match window.origin {
+            Origin::Default => continue,
+            Origin::Annotation => "annotation hawser.dev/drain-window".to_owned(),
+            Origin::Field => format!("rule {}: drain.window", Quoted(&rule.id.rule)),
+        };
+        warnings.push_once(format!(
+            "{place}: {} is more than the {} of --drain-window; when the process ends the smaller one counts",
+            shown(window.value),
+            shown(limit)
+        ));
     }
 }
 

@@ -8,16 +8,12 @@ use hashbrown::HashSet;
 use super::{
     class::ClassRef,
     fault::{Fault, Listed, Quoted},
-    headers, host, path, policy,
-    policy::is_token,
+    fields, headers, host, path, policy,
     prepare::{self, Match, Place, Port, Ref, RefTarget, RouteObject, Rule},
 };
 use crate::{
     api,
-    ir::{
-        HeaderMatch, HostPattern, PathMatch, Policy, QueryMatch, Rewrite, RouteId, RouteKind,
-        Setting, defaults,
-    },
+    ir::{HeaderMatch, HostPattern, PathMatch, Policy, QueryMatch, RouteId, RouteKind, defaults},
 };
 
 /// Judges a route.
@@ -98,7 +94,7 @@ fn hosts(raw: &[String], faults: &mut Listed<Fault>) -> Arc<[HostPattern]> {
 
 fn read_rule(field: &str, rule: &api::RouteRule) -> Result<(Vec<Match>, Policy, Vec<Ref>), Fault> {
     let matches = matches(field, &rule.matches)?;
-    let policy = read_policy(field, rule)?;
+    let policy = fields::policy(field, rule)?;
     let regex = matches
         .iter()
         .any(|matched| matches!(matched.path, PathMatch::Regex(_)));
@@ -197,64 +193,6 @@ fn query_matches(field: &str, matches: &[api::QueryParamMatch]) -> Result<Vec<Qu
     query.sort_unstable();
     query.dedup();
     Ok(query)
-}
-
-fn read_policy(field: &str, rule: &api::RouteRule) -> Result<Policy, Fault> {
-    let mut policy = Policy::default();
-    if let Some(mode) = rule.upgrade.mode {
-        policy.upgrade.mode = Setting::field(mode.into());
-        policy::default_response(&mut policy);
-    }
-    if let Some(extensions) = rule.upgrade.extensions {
-        policy.upgrade.extensions = Setting::field(extensions.into());
-    }
-    let subprotocols = &rule.upgrade.subprotocols;
-    if let Some(bad) = subprotocols.iter().position(|name| !is_token(name)) {
-        return Err(Fault::invalid(
-            format!("{field}.upgrade.subprotocols[{bad}]"),
-            "it is no token (RFC 6455 section 4.1), as in chat.v2",
-        ));
-    }
-    if !subprotocols.is_empty() {
-        policy.upgrade.subprotocols = Setting::field(Some(subprotocols.as_slice().into()));
-    }
-    let timeouts = &mut policy.timeouts;
-    for (setting, field) in [
-        (&mut timeouts.connect, rule.timeouts.connect),
-        (&mut timeouts.handshake, rule.timeouts.handshake),
-        (&mut timeouts.response, rule.timeouts.response),
-        (&mut timeouts.idle, rule.timeouts.idle),
-    ] {
-        if let Some(duration) = field {
-            *setting = Setting::field(duration.enabled());
-        }
-    }
-    policy.headers = headers::rules(&format!("{field}.headers"), &rule.headers)?;
-    policy.rewrite = rewrite(&format!("{field}.rewrite"), &rule.rewrite)?;
-    Ok(policy)
-}
-
-fn rewrite(field: &str, rewrite: &api::Rewrite) -> Result<Rewrite, Fault> {
-    let prefix = rewrite.prefix.as_deref().map(|raw| {
-        path::literal(raw).map_err(|problem| {
-            Fault::invalid(
-                format!("{field}.prefix"),
-                format_args!("{}: {problem}", Quoted(raw)),
-            )
-        })
-    });
-    let hostname = rewrite.hostname.as_deref().map(|raw| {
-        host::name(raw).map_err(|problem| {
-            Fault::invalid(
-                format!("{field}.hostname"),
-                format_args!("{}: {problem}", Quoted(raw)),
-            )
-        })
-    });
-    Ok(Rewrite {
-        prefix: prefix.transpose()?,
-        hostname: hostname.transpose()?,
-    })
 }
 
 fn refs(field: &str, refs: &[api::BackendRef]) -> Result<Vec<Ref>, Fault> {

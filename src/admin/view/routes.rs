@@ -134,15 +134,34 @@ fn backend(reference: &ir::BackendRef) -> Backend<'_> {
     }
 }
 
-/// Each value with its origin, durations as in a manifest, a time-out that is off as `0s`.
+/// Numbers that can be off; what else can be off is a time.
+const NUMBERS: [&str; 6] = [
+    "maxMessageBytes",
+    "maxFrameBytes",
+    "connections",
+    "connectionsPerClient",
+    "messagesPerSecond",
+    "bytesPerSecond",
+];
+
+/// Each value with its origin, durations as in a manifest, and what is off as there: `0s`, or 0 for a number.
 fn policy(policy: &ir::Policy) -> Value {
     // Plain data with text keys always has a JSON form.
     let mut value = serde_json::to_value(policy).unwrap_or_default();
     duration::rewrite(&mut value);
-    let timeouts = value.get_mut("timeouts").and_then(Value::as_object_mut);
-    for timeout in timeouts.into_iter().flat_map(|fields| fields.values_mut()) {
-        if let Some(value) = timeout.get_mut("value").filter(|value| value.is_null()) {
-            *value = Value::from("0s");
+    for (block, fields) in value.as_object_mut().into_iter().flatten() {
+        for (name, setting) in fields.as_object_mut().into_iter().flatten() {
+            let number = NUMBERS.contains(&&**name);
+            // Other fields that can be `null` mean any, or have no setting.
+            let time = matches!(&**block, "timeouts" | "keepalive" | "limits");
+            let off = match (number, time) {
+                (true, _) => Value::from(0),
+                (false, true) => Value::from("0s"),
+                (false, false) => continue,
+            };
+            if let Some(value) = setting.get_mut("value").filter(|value| value.is_null()) {
+                *value = off;
+            }
         }
     }
     value

@@ -4,7 +4,9 @@ use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
 use serde_json::Value;
 
 use super::problems::Problems;
-use crate::api::{PathMatchType, RouteRule, WebSocketRoute, headers};
+use crate::api::{
+    Duration, MIN_INTERVAL, PathMatchType, RouteRule, WebSocketRoute, headers, is_drain_code,
+};
 
 /// The rules, compiled once.
 pub(super) struct Rules(CompiledSchema);
@@ -54,111 +56,17 @@ fn is_suspicious(rule: &RouteRule) -> bool {
                 || path.value.contains(NOT_IN_PATHS)
         }
     });
-    protected || path || rule.rewrite.prefix.as_deref().is_some_and(unclean)
+    let rewrite = rule.rewrite.prefix.as_deref().is_some_and(unclean);
+    protected || path || rewrite || is_suspicious_tunnel(rule)
+}
+
+/// The same for the fields that are about open tunnels.
+fn is_suspicious_tunnel(rule: &RouteRule) -> bool {
+    let interval = rule.keepalive.interval.and_then(Duration::enabled);
+    rule.upgrade.max_frame_bytes > rule.upgrade.max_message_bytes
+        || interval.is_some_and(|interval| interval < MIN_INTERVAL)
+        || rule.drain.code.is_some_and(|code| !is_drain_code(code))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{collections::BTreeSet, sync::LazyLock};
-
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-    use crate::api::crd::review_json;
-
-    static RULES: LazyLock<Rules> = LazyLock::new(|| {
-        let crd = review_json();
-        let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema");
-        Rules::compile(schema.expect("a schema"))
-    });
-
-    fn messages(node: &Value, found: &mut BTreeSet<String>) {
-        match node {
-            Value::Object(fields) => {
-                for rule in fields
-                    .get("x-kubernetes-validations")
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten()
-                {
-                    found.insert(rule["rule"].to_string());
-                }
-                fields.values().for_each(|value| messages(value, found));
-            }
-            Value::Array(items) => items.iter().for_each(|value| messages(value, found)),
-            _ => {}
-        }
-    }
-
-    #[test]
-    fn every_rule_is_one_that_is_suspicious_knows() {
-        let mut found = BTreeSet::new();
-        messages(&review_json(), &mut found);
-        assert_eq!(
-            found.len(),
-            10,
-            "the CEL rules changed: teach `is_suspicious`, and the strategy below, about {found:#?}"
-        );
-    }
-
-    fn text() -> impl Strategy<Value = String> {
-        let part = proptest::sample::select(
-            [
-                "/",
-                "/",
-                "//",
-                ".",
-                "..",
-                "a",
-                "%2f",
-                "%2F",
-                "%20",
-                "?",
-                "#",
-                "[",
-                "]",
-                "{",
-                "}",
-                "|",
-                "^",
-                "\\",
-                "host",
-                "x-forwarded-",
-                "prefix",
-                "for",
-                "sec-websocket-",
-                "TE",
-            ]
-            .as_slice(),
-        );
-        proptest::collection::vec(part, 0..5).prop_map(|parts| parts.concat())
-    }
-
-    proptest! {
-        #[test]
-        fn what_the_interpreter_refuses_is_suspicious(
-            path in text(),
-            type_ in proptest::sample::select(["Exact", "Prefix", "Regex"].as_slice()),
-            prefix in proptest::option::of(text()),
-            name in text(),
-            place in 0..3_usize,
-        ) {
-            let mut edits = [json!([]), json!([]), json!([])];
-            edits[place] = if place == 2 { json!([name]) } else { json!([{"name": name, "value": "1"}]) };
-            let [set, add, remove] = edits;
-            let mut manifest = json!({"metadata": {}, "spec": {"rules": [{
-                "name": "a",
-                "matches": [{}, {"path": {"type": type_, "value": path}}],
-                "backendRefs": [],
-                "headers": {"response": {"set": set, "add": add, "remove": remove}},
-                "rewrite": {"prefix": prefix},
-            }]}});
-            super::super::decode::prune_nulls(&mut manifest);
-            let route: WebSocketRoute = serde_json::from_value(manifest.clone()).expect("a route");
-            let refused = validate_compiled(&RULES.0, &manifest, None).is_err();
-            let suspicious = route.spec.rules.iter().any(is_suspicious);
-            prop_assert!(suspicious || !refused, "{manifest}");
-        }
-    }
-}
+mod tests;

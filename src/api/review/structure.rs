@@ -147,7 +147,7 @@ fn explain(
             ),
         ),
         // A value of another type has its own problem.
-        Kind::Enum { .. } if !given.is_string() => {}
+        Kind::Enum { options } if !is_like(given, options) => {}
         Kind::Enum { options } => {
             let words: Vec<_> = options
                 .as_array()
@@ -178,6 +178,14 @@ fn explain(
         Kind::Minimum { limit } => problems.push(field, format!("{given} is less than {limit}")),
         Kind::Maximum { limit } => problems.push(field, format!("{given} is more than {limit}")),
         _ => problems.push(field, error.to_string()),
+    }
+}
+
+/// Whether the value has the type of the choices.
+fn is_like(value: &Value, options: &Value) -> bool {
+    match options.get(0) {
+        Some(Value::Number(_)) => value.is_number(),
+        _ => value.is_string(),
     }
 }
 

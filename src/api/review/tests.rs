@@ -26,8 +26,22 @@ fn route() -> Value {
                     "queryParams": [{"name": "v", "value": "2"}],
                 }],
                 "backendRefs": [{"name": "chat", "port": 8080, "weight": 1}],
-                "upgrade": {"mode": "Allow", "subprotocols": ["chat.v2"], "extensions": "Allow"},
-                "timeouts": {"connect": "5s", "handshake": "10s", "response": "60s", "idle": "1h"},
+                "upgrade": {
+                    "mode": "Allow", "subprotocols": ["chat.v2"], "extensions": "Allow",
+                    "maxMessageBytes": 1_099_511_627_776_i64, "maxFrameBytes": 65_536, "strict": true,
+                },
+                "timeouts": {
+                    "connect": "5s", "handshake": "10s", "response": "60s", "idle": "1h", "maxLifetime": "12h",
+                },
+                "keepalive": {"interval": "30s", "timeout": "10s", "target": "Client"},
+                "limits": {
+                    "connections": 5000, "connectionsPerClient": 20, "connectionsStatus": 429,
+                    "messagesPerSecond": 50, "bytesPerSecond": 262_144, "writeStall": "30s",
+                },
+                "drain": {
+                    "window": "30s", "backendGrace": "10s", "code": 1001, "onBackendTerminating": "Drain",
+                    "onBackendRemoved": "Keep", "onRouteRemoved": "Close",
+                },
                 "headers": {
                     "request": {
                         "set": [{"name": "x-a", "value": "1"}],

@@ -6,7 +6,10 @@
 )]
 
 mod backend_ref;
+mod drain;
 mod header_edits;
+mod keepalive;
+mod limits;
 mod matches;
 mod rewrite;
 mod rule;
@@ -20,13 +23,16 @@ use serde::{Deserialize, Serialize};
 use super::patterns;
 
 pub use backend_ref::{BackendPort, BackendRef};
+pub use drain::{DRAIN_CODE_MESSAGE, Drain, Reaction, is_drain_code};
 pub use header_edits::{HeaderEdits, HeaderField, Headers};
+pub use keepalive::{Keepalive, MIN_INTERVAL, MIN_INTERVAL_MESSAGE, PingTarget};
+pub use limits::{Limits, MAX_CONNECTIONS};
 pub use matches::{HeaderMatch, PathMatch, PathMatchType, QueryParamMatch, RouteMatch};
 pub use rewrite::Rewrite;
 pub use rule::RouteRule;
 pub use status::{ConnectionsStatus, EndpointsStatus, WebSocketRouteStatus};
 pub use timeouts::Timeouts;
-pub use upgrade::{Extensions, Upgrade, UpgradeMode};
+pub use upgrade::{Extensions, FRAME_OVER_MESSAGE, Upgrade, UpgradeMode};
 
 /// What a `WebSocketRoute` asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]

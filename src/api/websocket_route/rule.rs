@@ -3,7 +3,10 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendRef, Headers, Rewrite, RouteMatch, Timeouts, Upgrade, is_default};
+use super::{
+    BackendRef, Drain, Headers, Keepalive, Limits, Rewrite, RouteMatch, Timeouts, Upgrade,
+    is_default,
+};
 use crate::api::patterns;
 
 /// Requests that are treated alike.
@@ -47,6 +50,21 @@ pub struct RouteRule {
     /// Time limits, as durations like `10s` or `1h30m`; `0s` turns one off.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: Timeouts,
+
+    /// WebSocket pings of Hawser's own, which keep a quiet WebSocket alive on its way and find a peer that is gone.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keepalive: Keepalive,
+
+    /// Limits of the number of WebSockets and of what each may send, counted per replica. Default: none, but for
+    /// writeStall.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Limits,
+
+    /// How WebSockets end when the process, an endpoint or the rule goes: a Close frame with code 1012 each, spread over
+    /// time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drain: Drain,
 
     /// Changes to header fields of requests and responses, handshakes included.
     #[serde(default, skip_serializing_if = "is_default")]

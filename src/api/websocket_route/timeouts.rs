@@ -7,6 +7,7 @@ use crate::api::Duration;
 
 /// Time limits of a rule; an absent one has its default, `0s` turns it off.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Timeouts {
     /// How long one attempt to connect to an endpoint may take. When the last attempt took too long the client gets
     /// 504. Example: `2s`. Default: `5s`.
@@ -28,4 +29,10 @@ pub struct Timeouts {
     /// 1001. Example: `24h`. Default: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
+
+    /// How old a WebSocket may get, however busy it is, before it is closed with code 1012. Each ends at a time of its own
+    /// in the last tenth before that, never later, so that clients that came together do not come back together; `0s` =
+    /// off. Example: `12h`. Default: `0s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<Duration>,
 }

@@ -94,15 +94,8 @@ struct Backend {
     weight: u32,
 }
 
-/// The settings as the schema has them. Others, of a newer process, come last.
-const ORDER: [&str; 15] = [
-    "upgrade.mode",
-    "upgrade.subprotocols",
-    "upgrade.extensions",
-    "timeouts.connect",
-    "timeouts.handshake",
-    "timeouts.response",
-    "timeouts.idle",
+/// What is not a setting, in the order of the schema, after the settings. Others, of a newer process, come last.
+const EDITS: [&str; 8] = [
     "headers.request.set",
     "headers.request.add",
     "headers.request.remove",
@@ -302,6 +295,7 @@ fn explained(policy: &Value, kind: RouteKind, rule: &str) -> Vec<Explained> {
     let mut leaves = BTreeMap::new();
     collect(policy, String::new(), &mut leaves);
     let lines = leaves.into_iter().filter_map(|(name, leaf)| {
+        let is_setting = leaf.get("origin").is_some();
         let (value, origin) = match leaf.get("origin") {
             Some(origin) => (leaf.get("value")?, origin.as_str()?),
             None => (leaf, "Field"),
@@ -312,9 +306,13 @@ fn explained(policy: &Value, kind: RouteKind, rule: &str) -> Vec<Explained> {
             _ => Origin::Field,
         };
         let value = match (shown(value), &*name) {
-            (value, _) if !value.is_empty() => value,
-            (_, "upgrade.subprotocols") => "any".to_owned(),
-            _ => return None,
+            (value, "upgrade.subprotocols") if value.is_empty() => "any".to_owned(),
+            (value, _) if value.is_empty() => return None,
+            // Windows of no time are not off: they mean at once. Host and path of a rewrite are what they are.
+            (value, name) if is_off(&value) && !name.starts_with("drain.") && is_setting => {
+                "off".to_owned()
+            }
+            (value, _) => value,
         };
         Some(Explained {
             origin: origin.explain(&name, kind, rule),
@@ -323,9 +321,20 @@ fn explained(policy: &Value, kind: RouteKind, rule: &str) -> Vec<Explained> {
         })
     });
     let mut lines: Vec<_> = lines.collect();
-    let place = |line: &Explained| ORDER.iter().position(|name| *name == line.name);
-    lines.sort_by_key(|line| place(line).unwrap_or(ORDER.len()));
+    let settings = Policy::default().explain(kind, rule);
+    let order: Vec<&str> = settings
+        .iter()
+        .map(|line| &*line.name)
+        .chain(EDITS)
+        .collect();
+    let place = |line: &Explained| order.iter().position(|name| *name == line.name);
+    lines.sort_by_key(|line| place(line).unwrap_or(order.len()));
     lines
+}
+
+/// As a manifest writes it.
+fn is_off(value: &str) -> bool {
+    matches!(value, "0s" | "0")
 }
 
 /// Finds what is no object, or is an object with an origin.
@@ -349,7 +358,6 @@ fn collect<'a>(value: &'a Value, name: String, leaves: &mut BTreeMap<String, &'a
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) if text == "0s" => "off".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) => {
             let items: Vec<String> = items

@@ -20,6 +20,9 @@ fn config() -> Config {
                 "backendRefs": [{"name": "chat", "port": 80}],
                 "upgrade": {"mode": "Require"},
                 "timeouts": {"idle": "2h"},
+                "keepalive": {"interval": "30s"},
+                "limits": {"connectionsStatus": 429},
+                "drain": {"window": "0s", "onBackendRemoved": "Keep"},
             }],
         },
     });
@@ -27,7 +30,7 @@ fn config() -> Config {
         "metadata": {
             "namespace": "shop",
             "name": "web",
-            "annotations": {"hawser.dev/connect-timeout": "1s"},
+            "annotations": {"hawser.dev/connect-timeout": "1s", "hawser.dev/connections": "5"},
         },
         "spec": {"rules": [{"host": "chat.example.com", "http": {"paths": [{
             "path": "/ws",
@@ -47,6 +50,7 @@ fn config() -> Config {
         origin: SourceKind::Directory,
         own_addresses: Vec::new(),
         peer_service: None,
+        drain_window: None,
     };
     translate(&prepared, &options).config
 }
@@ -65,13 +69,32 @@ WebSocket handshake for chat.example.com/ws/room
   rule      socket
   path      Prefix /ws
   backend   500: there is no Service shop/chat (weight 1)
-  upgrade.mode          Require  field spec.rules[socket].upgrade.mode
-  upgrade.subprotocols  any      default
-  upgrade.extensions    Allow    default
-  timeouts.connect      5s       default
-  timeouts.handshake    10s      default
-  timeouts.response     5m       default
-  timeouts.idle         2h       field spec.rules[socket].timeouts.idle
+  upgrade.mode                 Require  field spec.rules[socket].upgrade.mode
+  upgrade.subprotocols         any      default
+  upgrade.extensions           Allow    default
+  upgrade.maxMessageBytes      off      default
+  upgrade.maxFrameBytes        off      default
+  upgrade.strict               false    default
+  timeouts.connect             5s       default
+  timeouts.handshake           10s      default
+  timeouts.response            5m       default
+  timeouts.idle                2h       field spec.rules[socket].timeouts.idle
+  timeouts.maxLifetime         off      default
+  keepalive.interval           30s      field spec.rules[socket].keepalive.interval
+  keepalive.timeout            20s      default
+  keepalive.target             Both     default
+  limits.connections           off      default
+  limits.connectionsPerClient  off      default
+  limits.connectionsStatus     429      field spec.rules[socket].limits.connectionsStatus
+  limits.messagesPerSecond     off      default
+  limits.bytesPerSecond        off      default
+  limits.writeStall            1m       default
+  drain.window                 0s       field spec.rules[socket].drain.window
+  drain.backendGrace           20s      default
+  drain.code                   1012     default
+  drain.onBackendTerminating   Drain    default
+  drain.onBackendRemoved       Keep     field spec.rules[socket].drain.onBackendRemoved
+  drain.onRouteRemoved         Drain    default
 ";
     assert_eq!(told, expected);
 }
@@ -81,7 +104,11 @@ fn a_plain_request_to_a_shared_path_is_the_ingresss() {
     let told = told("http://chat.example.com/ws/room");
     assert!(told.contains("object    Ingress shop/web\n"), "{told}");
     assert!(
-        told.contains("timeouts.connect      1s     annotation hawser.dev/connect-timeout\n"),
+        told.contains("  1s     annotation hawser.dev/connect-timeout\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("limits.connections           5      annotation hawser.dev/connections\n"),
         "{told}"
     );
 }

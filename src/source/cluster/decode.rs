@@ -250,6 +250,7 @@ mod tests {
             origin: translate::SourceKind::Cluster,
             own_addresses: Vec::new(),
             peer_service: None,
+            drain_window: None,
         };
         let output = translate::translate([&bare], &options);
         assert!(!output.verdicts[0].ours && output.config.hosts.is_empty());

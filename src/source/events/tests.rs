@@ -152,6 +152,47 @@ fn reasons_of_endpoints() {
     }
 }
 
+#[test]
+fn a_window_longer_than_the_one_of_the_process_is_told() {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "chat", "namespace": "default"},
+        "spec": {"ports": [{"name": "http", "port": 80}]},
+    });
+    let route = |window: &str| {
+        json!({
+            "apiVersion": "hawser.dev/v1alpha1", "kind": "WebSocketRoute",
+            "metadata": {"name": "chat", "namespace": "default"},
+            "spec": {"ingressClassName": "hawser", "rules": [{
+                "name": "socket", "backendRefs": [{"name": "chat", "port": 80}], "drain": {"window": window},
+            }]},
+        })
+    };
+    let told = |object: serde_json::Value| {
+        let verdicts = translated(vec![object, service.clone()]);
+        let told = verdict::problems(&verdicts[0]);
+        let told = told
+            .iter()
+            .map(|it| (it.warning, it.reason, it.note.clone()));
+        told.collect::<Vec<_>>()
+    };
+    for window in ["0s", "59s", "1m"] {
+        assert!(told(route(window)).is_empty(), "{window}");
+    }
+    let note = |place: &str| {
+        format!(
+            "{place}: 1m1s is more than the 1m of --drain-window; when the process ends the smaller one counts"
+        )
+    };
+    assert_eq!(
+        told(route("61s")),
+        [(true, "Ignored", note("rule \"socket\": drain.window"))]
+    );
+    assert_eq!(
+        told(ingress(&json!({"hawser.dev/drain-window": "61s"}))),
+        [(true, "Ignored", note("annotation hawser.dev/drain-window"))]
+    );
+}
+
 fn ingress(annotations: &serde_json::Value) -> serde_json::Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
@@ -172,6 +213,7 @@ fn translated(manifests: Vec<serde_json::Value>) -> Vec<Verdict> {
         origin: translate::SourceKind::Cluster,
         own_addresses: Vec::new(),
         peer_service: None,
+        drain_window: Some(Duration::from_mins(1)),
     };
     translate::translate(&prepared, &options).verdicts
 }

@@ -21,6 +21,7 @@ fn rebuild() -> Rebuild {
             origin: SourceKind::Directory,
             own_addresses: Vec::new(),
             peer_service: None,
+            drain_window: None,
         },
         Arc::default(),
     )

@@ -22,7 +22,10 @@ fn route_of(bytes: usize) -> Value {
             "matches": matches,
             "backendRefs": (0..OTHERS).map(|_| json!({"name": "chat", "port": "http"})).collect::<Vec<_>>(),
             "upgrade": {"mode": "Allow", "subprotocols": (0..OTHERS).map(|each| format!("p{each}")).collect::<Vec<_>>()},
-            "timeouts": {"connect": "5s", "handshake": "10s", "response": "60s", "idle": "1h"},
+            "timeouts": {"connect": "5s", "handshake": "10s", "response": "60s", "idle": "1h", "maxLifetime": "12h"},
+            "keepalive": {"interval": "30s", "timeout": "10s", "target": "Client"},
+            "limits": {"connections": 5000, "connectionsStatus": 429, "writeStall": "30s"},
+            "drain": {"window": "30s", "backendGrace": "10s", "code": 4001, "onRouteRemoved": "Keep"},
             "headers": {"request": {"set": edits, "remove": ["x-y"]}, "response": {"set": edits}},
             "rewrite": {"prefix": "/", "hostname": "internal.example.com"},
         })

@@ -52,6 +52,9 @@ fn a_person_sees_what_is_going_on() {
     show(&["get", "hawser"]);
     show(&["describe", "wsr", "chat", "--show-events=false"]);
     show(&["explain", "websocketroute.spec.rules.upgrade.mode"]);
+    show(&["explain", "websocketroute.spec.rules.keepalive"]);
+    show(&["explain", "websocketroute.spec.rules.limits"]);
+    show(&["explain", "websocketroute.spec.rules.drain"]);
     golden("seen.txt", &page);
 }
 

@@ -141,6 +141,51 @@ fn mistakes() -> Vec<(&'static str, &'static str, Value)> {
             json!("1h"),
         ),
         (
+            "a size with a unit",
+            "/spec/rules/0/upgrade/maxMessageBytes",
+            json!("1Mi"),
+        ),
+        (
+            "a frame above the message",
+            "/spec/rules/0/upgrade",
+            json!({"maxMessageBytes": 65_536, "maxFrameBytes": 1_048_576}),
+        ),
+        (
+            "a ping every tenth of a second",
+            "/spec/rules/0/keepalive/interval",
+            json!("100ms"),
+        ),
+        (
+            "a ping without a unit",
+            "/spec/rules/0/keepalive/interval",
+            json!("30"),
+        ),
+        (
+            "a limit below zero",
+            "/spec/rules/0/limits/connections",
+            json!(-1),
+        ),
+        (
+            "a limit that answers with 500",
+            "/spec/rules/0/limits/connectionsStatus",
+            json!(500),
+        ),
+        (
+            "a code that is never sent",
+            "/spec/rules/0/drain/code",
+            json!(1006),
+        ),
+        (
+            "a code after which no client comes back",
+            "/spec/rules/0/drain/code",
+            json!(1000),
+        ),
+        (
+            "a reaction of another product",
+            "/spec/rules/0/drain/onRouteRemoved",
+            json!("Terminate"),
+        ),
+        (
             "a header that is the proxy's",
             "/spec/rules/0/headers/request/set/0/name",
             json!("Host"),
@@ -160,7 +205,11 @@ fn mistakes() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// Where a message speaks of a field by another path than where the mistake is.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 4] = [
+    (
+        "a frame above the message",
+        "spec.rules[0].upgrade.maxFrameBytes",
+    ),
     ("a rewrite below a Regex", "spec.rules[0].rewrite.prefix"),
     ("no backend", "spec.rules[0].backendRefs"),
     ("a name that is no name", "metadata.name"),

@@ -21,6 +21,7 @@ pub(super) fn options() -> Options {
         origin: SourceKind::Directory,
         own_addresses: Vec::new(),
         peer_service: None,
+        drain_window: None,
     }
 }
 
@@ -45,6 +46,10 @@ pub(super) fn read(yaml: &str) -> Input {
                     .map(str::to_owned)
                     .collect::<Vec<_>>()
             };
+            if let Some(window) = document["drainWindow"].as_str() {
+                let window: hawser::api::Duration = window.parse().expect("a duration");
+                input.options.drain_window = Some(window.get());
+            }
             let own = strings("ownAddresses").into_iter();
             input.options.own_addresses = own.map(|ip| ip.parse().expect("an address")).collect();
             if let [namespace, name] = &*strings("peerService") {

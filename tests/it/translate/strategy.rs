@@ -99,13 +99,18 @@ fn route() -> impl Strategy<Value = Value> {
         option::of(select(vec!["Allow", "Require", "Deny", "Ignore"])),
         vec(header, 0..2),
         option::of(path()),
+        option::weighted(0.3, tunnel()),
     )
-        .prop_map(|(name, matches, refs, mode, set, prefix)| {
+        .prop_map(|(name, matches, refs, mode, set, prefix, tunnel)| {
+            let [limit, interval, window, code] = tunnel.unwrap_or_default();
             json!({
                 "name": name,
                 "matches": matches,
                 "backendRefs": refs,
-                "upgrade": {"mode": mode},
+                "upgrade": {"mode": mode, "maxMessageBytes": limit, "maxFrameBytes": 10},
+                "keepalive": {"interval": interval},
+                "limits": {"connections": limit, "connectionsStatus": 429},
+                "drain": {"window": window, "code": code},
                 "headers": {"request": {"set": set}},
                 "rewrite": {"prefix": prefix},
             })
@@ -120,6 +125,18 @@ fn route() -> impl Strategy<Value = Value> {
             })
         },
     )
+}
+
+/// A limit, an interval, a window and a code: good ones, and some that are refused.
+fn tunnel() -> impl Strategy<Value = [Value; 4]> {
+    let of = |values: [Value; 4]| select(values.to_vec());
+    (
+        of([json!(null), json!(0), json!(100), json!(-1)]),
+        of([json!(null), json!("0s"), json!("30s"), json!("1ms")]),
+        of([json!(null), json!("0s"), json!("30s"), json!("99999h")]),
+        of([json!(null), json!(1001), json!(4999), json!(1006)]),
+    )
+        .prop_map(|(limit, interval, window, code)| [limit, interval, window, code])
 }
 
 fn ingress() -> impl Strategy<Value = Value> {
@@ -146,10 +163,12 @@ fn ingress() -> impl Strategy<Value = Value> {
         text(vec![
             "hawser.dev/upgrade",
             "hawser.dev/idle-timeout",
+            "hawser.dev/connections",
+            "hawser.dev/drain-window",
             "hawser.dev/what",
             "kubernetes.io/ingress.class",
         ]),
-        text(vec!["deny", "Ignore", "5s", "hawser"]),
+        text(vec!["deny", "Ignore", "5s", "5", "hawser"]),
     );
     (
         meta(),

@@ -164,6 +164,43 @@ fn the_shortest_route_passes() {
 #[case("/spec/rules/0/timeouts/handshake", "0s", "-1s", "as in 30s")]
 #[case("/spec/rules/0/timeouts/response", "1m30s", "1.5m", "as in 30s")]
 #[case("/spec/rules/0/timeouts/idle", "99999h", "1d", "as in 30s")]
+#[case("/spec/rules/0/timeouts/maxLifetime", "0s", "1d", "as in 30s")]
+#[case("/spec/rules/0/keepalive/interval", "1s", "1", "as in 30s")]
+#[case(
+    "/spec/rules/0/keepalive/interval",
+    "500ms500ms",
+    "999ms",
+    "once a second"
+)]
+#[case("/spec/rules/0/keepalive/interval", "0s", "1ms", "1s or more")]
+#[case("/spec/rules/0/keepalive/timeout", "0s", "-1s", "as in 30s")]
+#[case(
+    "/spec/rules/0/keepalive/target",
+    "Backend",
+    "Server",
+    "Client, Backend, Both"
+)]
+#[case("/spec/rules/0/limits/writeStall", "0s", "1.5s", "as in 30s")]
+#[case("/spec/rules/0/drain/window", "0s", "1d", "as in 30s")]
+#[case("/spec/rules/0/drain/backendGrace", "1m30s", "90", "as in 30s")]
+#[case(
+    "/spec/rules/0/drain/onBackendTerminating",
+    "Keep",
+    "Ignore",
+    "Drain, Keep, Close"
+)]
+#[case(
+    "/spec/rules/0/drain/onBackendRemoved",
+    "Drain",
+    "drain",
+    "Drain, Keep, Close"
+)]
+#[case(
+    "/spec/rules/0/drain/onRouteRemoved",
+    "Close",
+    "",
+    "Drain, Keep, Close"
+)]
 #[case(
     "/spec/rules/0/headers/request/set/0/value",
     "a; b=\"c\"",
@@ -216,12 +253,30 @@ fn texts(
 #[case("/spec/rules/0/backendRefs/0/weight", json!(1_000_000), json!(1_000_001), "more than 1000000")]
 #[case("/spec/rules/0/backendRefs/0/weight", json!(1), json!("1"), "without quotes")]
 #[case("/spec/rules/0/timeouts/idle", json!("30s"), json!(30), "the number 30")]
+#[case("/spec/rules/0/upgrade/maxMessageBytes", json!(0), json!(-1), "less than 0")]
+#[case("/spec/rules/0/upgrade/maxMessageBytes", json!(65_536), json!(65_535), "at most maxMessageBytes")]
+#[case("/spec/rules/0/upgrade/maxFrameBytes", json!(1_099_511_627_776_i64), json!(1_099_511_627_777_i64), "more than 1099511627776")]
+#[case("/spec/rules/0/upgrade/maxFrameBytes", json!(1), json!("64Ki"), "without quotes")]
+#[case("/spec/rules/0/upgrade/strict", json!(false), json!("true"), "the text \"true\"")]
+#[case("/spec/rules/0/keepalive", json!({}), json!("30s"), "interval, target, timeout")]
+#[case("/spec/rules/0/limits/connections", json!(10_000_000), json!(10_000_001), "more than 10000000")]
+#[case("/spec/rules/0/limits/connectionsPerClient", json!(0), json!(-1), "less than 0")]
+#[case("/spec/rules/0/limits/connectionsStatus", json!(503), json!(500), "the number 500 is none of 503, 429")]
+#[case("/spec/rules/0/limits/connectionsStatus", json!(429), json!("429"), "one of 503, 429")]
+#[case("/spec/rules/0/limits/messagesPerSecond", json!(1), json!(1.5), "a whole number")]
+#[case("/spec/rules/0/limits/bytesPerSecond", json!(0), json!(-1), "less than 0")]
+#[case("/spec/rules/0/drain/code", json!(1012), json!(1000), "1012 (service restart)")]
+#[case("/spec/rules/0/drain/code", json!(1013), json!(1005), "never stand in a Close frame")]
+#[case("/spec/rules/0/drain/code", json!(1001), json!(1006), "never stand in a Close frame")]
+#[case("/spec/rules/0/drain/code", json!(3000), json!(1015), "never stand in a Close frame")]
+#[case("/spec/rules/0/drain/code", json!(4999), json!(5000), "3000 to 4999")]
+#[case("/spec/rules/0/drain/code", json!(4001), json!("1012"), "without quotes")]
 #[case("/spec/rules/0/upgrade/mode", json!("Deny"), json!(false), "one of Allow")]
 #[case("/spec/rules/0/matches/0/queryParams/0/value", json!("2"), json!(2), "quotes")]
 #[case("/spec/rules/0/backendRefs", json!([{"name": "a", "port": 1}]), json!({"name": "a"}), "this is a list")]
 #[case("/spec/rules/0/backendRefs", json!([{"name": "a", "port": 1}]), json!([]), "at least 1")]
 #[case("/spec/rules/0/upgrade/subprotocols", json!(["a"]), json!([]), "at least 1")]
-#[case("/spec/rules/0/timeouts", json!({}), json!("5s"), "connect, handshake, idle, response")]
+#[case("/spec/rules/0/timeouts", json!({}), json!("5s"), "connect, handshake, idle, maxLifetime, response")]
 #[case("/spec/rules/0/matches", json!([]), json!("/ws"), "this is a list")]
 #[case("/spec/rules/0/matches/0", json!({}), json!("/ws"), "an object")]
 fn other_values(

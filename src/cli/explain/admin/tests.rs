@@ -11,6 +11,12 @@ fn routes() -> Routes {
             "extensions": setting(json!("Allow"), "Default"),
         },
         "timeouts": {"idle": setting(json!("0s"), "Field"), "connect": setting(json!("5s"), "Default")},
+        "drain": {"code": setting(json!(4001), "Field"), "window": setting(json!("0s"), "Field")},
+        "limits": {
+            "connections": setting(json!(0), "Default"),
+            "connectionsStatus": setting(json!(503), "Default"),
+        },
+        "later": {"field": setting(json!(true), "Default")},
         "headers": {
             "request": {"set": [{"name": "x-a", "value": "1"}], "add": [], "remove": ["cookie"]},
             "response": {"set": [], "add": [], "remove": []},
@@ -94,9 +100,14 @@ fn values_are_told_with_their_origin() {
         "upgrade.extensions = Allow | default",
         "timeouts.connect = 5s | default",
         "timeouts.idle = off | field spec.rules[socket].timeouts.idle",
+        "limits.connections = off | default",
+        "limits.connectionsStatus = 503 | default",
+        "drain.window = 0s | field spec.rules[socket].drain.window",
+        "drain.code = 4001 | field spec.rules[socket].drain.code",
         "headers.request.set = x-a: 1 | field spec.rules[socket].headers.request.set",
         "headers.request.remove = cookie | field spec.rules[socket].headers.request.remove",
         "rewrite.prefix = / | field spec.rules[socket].rewrite.prefix",
+        "later.field = true | default",
     ];
     assert_eq!(lines, expected);
 }

@@ -115,6 +115,7 @@ fn begin(outer: TempDir) -> Watched {
             origin: SourceKind::Directory,
             own_addresses: Vec::new(),
             peer_service: None,
+            drain_window: None,
         },
         Arc::default(),
     );
