@@ -168,7 +168,7 @@ impl Lines<'_> {
         });
     }
 
-    fn plain(&mut self, name: &str, setting: Setting<impl ToString>) {
+    fn plain(&mut self, name: &str, setting: Setting<impl ToString + Copy>) {
         self.add(name, setting.value.to_string(), setting.origin);
     }
 
