@@ -374,6 +374,8 @@ async fn connections_show_open_and_ended_tunnels() {
         "subprotocol": "chat.v1",
         "bytes_from_client": 6,
         "bytes_from_backend": 0,
+        "messages_from_client": 1,
+        "messages_from_backend": 0,
     });
     let mut open = server
         .get("/api/v1/connections?route=shop/chat")
@@ -398,6 +400,8 @@ async fn connections_show_open_and_ended_tunnels() {
         .and_then(|fields| fields.remove("duration_seconds"));
     assert!(age.is_some_and(|age| age.is_f64()));
     expected["initiator"] = json!(outcome.initiator);
+    expected["client_got_close"] = json!(outcome.client_got_close);
+    expected["backend_got_close"] = json!(outcome.backend_got_close);
     expected["cause"] = json!(outcome.cause);
     expected["code"] = json!(outcome.code);
     assert_eq!(closed, json!([expected]));

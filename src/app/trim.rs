@@ -65,6 +65,10 @@ mod tests {
     fn memory_can_be_given_back_at_any_time() {
         let held: Vec<Vec<u8>> = (0..1000).map(|n| vec![7; n]).collect();
         give_back();
-        assert!(held.iter().enumerate().all(|(n, held)| held.len() == n && held.iter().all(|b| *b == 7)));
+        assert!(
+            held.iter()
+                .enumerate()
+                .all(|(n, held)| held.len() == n && held.iter().all(|b| *b == 7))
+        );
     }
 }

@@ -78,7 +78,10 @@ pub(super) async fn ask(
 /// The head of the request as bytes.
 fn head(request: &Request<Empty<Bytes>>) -> Vec<u8> {
     let mut head = Vec::with_capacity(1024);
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     for part in ["GET ", target, " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
@@ -257,4 +260,3 @@ impl Interim {
         self.0.1.notified().await;
     }
 }
-

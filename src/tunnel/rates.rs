@@ -45,7 +45,10 @@ impl Rates {
         if self.ready().is_some_and(|ready| ready > now) {
             return 0;
         }
-        let bytes = self.bytes.as_ref().map_or(usize::MAX, |share| share.left(now));
+        let bytes = self
+            .bytes
+            .as_ref()
+            .map_or(usize::MAX, |share| share.left(now));
         let messages = self.messages.as_ref().map_or(usize::MAX, |_| READ_BYTES);
         bytes.min(messages).max(1)
     }
@@ -94,7 +97,9 @@ impl Share {
 
     fn spend(&mut self, count: f64, now: Instant) {
         if count > 0.0 {
-            let from = now.checked_sub(BURST).map_or(self.paid, |oldest| self.paid.max(oldest));
+            let from = now
+                .checked_sub(BURST)
+                .map_or(self.paid, |oldest| self.paid.max(oldest));
             // A day bounds what a rate of one per second and a read of 64 KiB can add up to.
             let cost = Duration::try_from_secs_f64(count / self.rate).unwrap_or(Duration::MAX);
             self.paid = from + cost.min(Duration::from_hours(24));
@@ -131,7 +136,11 @@ mod tests {
         let later = start + Duration::from_millis(501);
         assert_eq!(rates.allowance(later), 500);
         let much_later = start + Duration::from_secs(100);
-        assert_eq!(rates.allowance(much_later), 1000, "no more than a second's share");
+        assert_eq!(
+            rates.allowance(much_later),
+            1000,
+            "no more than a second's share"
+        );
     }
 
     #[test]
@@ -151,6 +160,9 @@ mod tests {
         let start = Instant::now();
         let mut rates = Rates::new(Some(1), Some(1_000_000), start).unwrap();
         rates.spend(&read(10, 5), start);
-        assert_eq!(rates.ready(), Some(start + Duration::from_secs(4) + QUANTUM));
+        assert_eq!(
+            rates.ready(),
+            Some(start + Duration::from_secs(4) + QUANTUM)
+        );
     }
 }

@@ -203,7 +203,8 @@ impl Tracker {
     /// What `bytes` begin with. `More` leaves everything as it is: to be asked again with the same bytes and more.
     pub fn next<'b>(&mut self, bytes: &'b [u8], rules: &Rules) -> Step<'b> {
         if self.left > 0 {
-            let bytes = usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
+            let bytes =
+                usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
             if bytes == 0 {
                 return Step::More;
             }
@@ -252,7 +253,11 @@ impl Tracker {
     /// A data frame, or a control frame that is too long to be one.
     fn data<'b>(&mut self, header: &Header, bytes: &'b [u8], rules: &Rules) -> Step<'b> {
         if !header.is_control() {
-            let before = if header.opcode() == 0 { self.message } else { 0 };
+            let before = if header.opcode() == 0 {
+                self.message
+            } else {
+                0
+            };
             let message = before.saturating_add(header.payload);
             if header.payload > rules.frame {
                 return Step::Broken(Violation::FrameTooBig);

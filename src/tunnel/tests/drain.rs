@@ -186,7 +186,11 @@ async fn a_close_that_is_not_whole_gives_way_to_ours() {
     let mut kit = tunnel().await;
     // Half of the backend's own Close is there when the drain begins.
     let close = close::frame(4000, "reason");
-    send(&mut kit.backend, &[frame(b"a"), close[..3].to_vec()].concat()).await;
+    send(
+        &mut kit.backend,
+        &[frame(b"a"), close[..3].to_vec()].concat(),
+    )
+    .await;
     expect(&mut kit.client, &frame(b"a")).await;
     let _drained = drain(&kit);
     expect(&mut kit.client, &own_close(1012)).await;

@@ -20,9 +20,16 @@ async fn expect_ping(stream: &mut TcpStream, masked: bool) -> Vec<u8> {
     stream.read_exact(&mut got).await.unwrap();
     let second = if masked { 0x88 } else { 8 };
     assert_eq!(got[..2], [0x89, second]);
-    let mask: Vec<u8> = if masked { got[2..6].to_vec() } else { vec![0; 4] };
+    let mask: Vec<u8> = if masked {
+        got[2..6].to_vec()
+    } else {
+        vec![0; 4]
+    };
     let payload = got[got.len() - 8..].iter();
-    payload.zip(mask.iter().cycle()).map(|(b, m)| b ^ m).collect()
+    payload
+        .zip(mask.iter().cycle())
+        .map(|(b, m)| b ^ m)
+        .collect()
 }
 
 /// A pong of the client, masked with 0.
@@ -67,8 +74,14 @@ async fn both_sides_are_pinged_and_their_pongs_swallowed() {
     }
     // Ours are not counted.
     assert!(!text.contains("direction=\"client_to_backend\",type=\"ping\""));
-    assert!(text.contains("direction=\"client_to_backend\",type=\"pong\"} 1"), "{text}");
-    assert!(text.contains("direction=\"backend_to_client\",type=\"ping\"} 1"), "{text}");
+    assert!(
+        text.contains("direction=\"client_to_backend\",type=\"pong\"} 1"),
+        "{text}"
+    );
+    assert!(
+        text.contains("direction=\"backend_to_client\",type=\"ping\"} 1"),
+        "{text}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +98,11 @@ async fn a_side_that_does_not_answer_is_lost() {
 
     let mut kit = pinging(ir::PingTarget::Backend).tunnel().await;
     expect_ping(&mut kit.backend, true).await;
-    expect(&mut kit.client, &close_with(1014, "a ping was not answered")).await;
+    expect(
+        &mut kit.client,
+        &close_with(1014, "a ping was not answered"),
+    )
+    .await;
     expect_end(&mut kit.client).await;
     drop((kit.client, kit.backend));
     let expected = (Initiator::Hawser, Cause::PingTimeout, Some(1014));
@@ -166,7 +183,10 @@ async fn lifetimes_end_spread_over_their_last_tenth() {
         let expected = (Initiator::Hawser, Cause::MaxLifetime, Some(1012));
         assert_eq!(end(&kit.outcome.await.unwrap()), expected);
     }
-    assert!(ends.iter().all(|end| (900.0..=1000.1).contains(end)), "{ends:?}");
+    assert!(
+        ends.iter().all(|end| (900.0..=1000.1).contains(end)),
+        "{ends:?}"
+    );
     let early = ends.iter().filter(|end| **end < 950.0).count();
     assert!((5..=35).contains(&early), "{ends:?}");
 }

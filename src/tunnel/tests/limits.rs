@@ -31,9 +31,17 @@ async fn a_message_of_the_client_that_is_too_big_passes_with_no_byte() {
     // The header alone tells: nothing is waited for.
     let too_big = masked(&[7; 1001]);
     send(&mut kit.client, &too_big[..8]).await;
-    expect(&mut kit.client, &close_with(1009, "a message is over the limit")).await;
+    expect(
+        &mut kit.client,
+        &close_with(1009, "a message is over the limit"),
+    )
+    .await;
     expect_masked_close(&mut kit.backend, 1009).await;
-    send(&mut kit.client, &[&too_big[8..], &masked(b"more"), &masked_close(1009)].concat()).await;
+    send(
+        &mut kit.client,
+        &[&too_big[8..], &masked(b"more"), &masked_close(1009)].concat(),
+    )
+    .await;
     send(&mut kit.backend, &close::frame(1009, "")).await;
     expect_end(&mut kit.backend).await;
     expect_end(&mut kit.client).await;
@@ -57,7 +65,11 @@ async fn fragments_count_together_in_both_directions() {
     send(&mut kit.backend, &first).await;
     expect(&mut kit.client, &first).await;
     send(&mut kit.backend, &fragment(0x80, &[7; 401])).await;
-    expect(&mut kit.client, &close_with(1009, "a message is over the limit")).await;
+    expect(
+        &mut kit.client,
+        &close_with(1009, "a message is over the limit"),
+    )
+    .await;
     send(&mut kit.client, &masked_close(1009)).await;
     expect_masked_close(&mut kit.backend, 1009).await;
     drop((kit.client, kit.backend));
@@ -69,7 +81,11 @@ async fn fragments_count_together_in_both_directions() {
     expect(&mut kit.backend, &first).await;
     send(&mut kit.client, &masked_fragment(0x00, &[7; 1])).await;
     expect_masked_close(&mut kit.backend, 1009).await;
-    expect(&mut kit.client, &close_with(1009, "a message is over the limit")).await;
+    expect(
+        &mut kit.client,
+        &close_with(1009, "a message is over the limit"),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -120,7 +136,11 @@ async fn a_length_without_end_is_refused_however_its_header_is_cut() {
         expect(&mut kit.client, &frame(b"sync")).await;
         send(&mut kit.client, &header[cut..]).await;
         expect_masked_close(&mut kit.backend, 1009).await;
-        expect(&mut kit.client, &close_with(1009, "a frame is over the limit")).await;
+        expect(
+            &mut kit.client,
+            &close_with(1009, "a frame is over the limit"),
+        )
+        .await;
         drop((kit.client, kit.backend));
         assert_eq!(kit.outcome.await.unwrap().cause, Cause::MessageTooBig);
     }

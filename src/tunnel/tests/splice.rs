@@ -12,7 +12,9 @@ fn payload(length: usize) -> Vec<u8> {
 /// Large and small messages mixed, fragments and control frames among them.
 fn mixed(make: impl Fn(u8, &[u8]) -> Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for length in [10, 70_000, 5, 65_536, 65_536, 65_536, 40_000, 0, 1_000_000, 126] {
+    for length in [
+        10, 70_000, 5, 65_536, 65_536, 65_536, 40_000, 0, 1_000_000, 126,
+    ] {
         bytes.extend(make(0x82, &payload(length)));
         bytes.extend(make(0x89, b"ping"));
     }
@@ -115,7 +117,11 @@ async fn a_close_waits_for_the_end_of_a_large_frame() {
     let registry = Arc::clone(&kit.registry);
     let _drained = tokio::spawn(async move { registry.drain(Duration::from_mins(1)).await });
     tokio::time::sleep(Duration::from_secs(1)).await;
-    send(&mut kit.backend, &[&bytes[50_000..], &frame(b"next")].concat()).await;
+    send(
+        &mut kit.backend,
+        &[&bytes[50_000..], &frame(b"next")].concat(),
+    )
+    .await;
     expect(&mut kit.client, &bytes[50_000..]).await;
     expect(&mut kit.client, &own_close(1012)).await;
 }

@@ -168,8 +168,14 @@ impl Side for &mut Peer {}
 fn first_frame(bytes: &[u8]) -> Option<(usize, u8, Vec<u8>)> {
     let second = *bytes.get(1)?;
     let (length, mut head) = match second & 0x7f {
-        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
-        127 => (usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?, 10),
+        126 => (
+            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+            4,
+        ),
+        127 => (
+            usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?,
+            10,
+        ),
         length => (usize::from(length), 2),
     };
     let mut mask = [0; 4];
@@ -178,7 +184,10 @@ fn first_frame(bytes: &[u8]) -> Option<(usize, u8, Vec<u8>)> {
         head += 4;
     }
     let payload = bytes.get(head..head + length)?.iter();
-    let payload = payload.zip(mask.iter().cycle()).map(|(b, m)| b ^ m).collect();
+    let payload = payload
+        .zip(mask.iter().cycle())
+        .map(|(b, m)| b ^ m)
+        .collect();
     Some((head + length, bytes[0], payload))
 }
 
@@ -212,9 +221,15 @@ fn check(seed: u64, from: &Peer, to: &Peer) -> usize {
             next = sent.next();
         } else {
             let ping = first == 0x89 && payload.len() == 8;
-            assert!(ping || first == 0x88, "seed {seed}: {first:#x} at {at} is nobody's");
+            assert!(
+                ping || first == 0x88,
+                "seed {seed}: {first:#x} at {at} is nobody's"
+            );
             let masked = frame[1] & 0x80 != 0;
-            assert_eq!(masked, from.masked, "seed {seed}: frames of ours look like the sender's");
+            assert_eq!(
+                masked, from.masked,
+                "seed {seed}: frames of ours look like the sender's"
+            );
             own += 1;
         }
         closed = first == 0x88;
@@ -226,7 +241,11 @@ fn check(seed: u64, from: &Peer, to: &Peer) -> usize {
         assert!(!closed, "seed {seed}: something follows a Close");
         let whole = next.is_some_and(|next| next.starts_with(rest));
         let broken = rest[0] == 0x82 && from.end.is_some();
-        assert!(whole || broken, "seed {seed}: {} bytes are nobody's", rest.len());
+        assert!(
+            whole || broken,
+            "seed {seed}: {} bytes are nobody's",
+            rest.len()
+        );
     }
     own
 }

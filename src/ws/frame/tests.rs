@@ -66,9 +66,10 @@ fn naive(stream: &[u8]) -> Seen {
             _ if payload.len() > 125 => {}
             8 => {
                 seen.ends.push((at, Some(Kind::Close)));
-                seen.closes.push((payload.len() >= 2).then(|| {
-                    u16::from_be_bytes([payload[0] ^ mask[0], payload[1] ^ mask[1]])
-                }));
+                seen.closes.push(
+                    (payload.len() >= 2)
+                        .then(|| u16::from_be_bytes([payload[0] ^ mask[0], payload[1] ^ mask[1]])),
+                );
             }
             9 => seen.ends.push((at, Some(Kind::Ping))),
             10 => seen.ends.push((at, Some(Kind::Pong))),
@@ -334,11 +335,7 @@ fn limits(#[case] frames: &[(u8, u8)], #[case] expected: Option<Violation>) {
 }
 
 /// The first violation of these frames, each a first byte and a payload length.
-fn first_violation(
-    frames: &[(u8, u8)],
-    rules: &Rules,
-    mask: Option<[u8; 4]>,
-) -> Option<Violation> {
+fn first_violation(frames: &[(u8, u8)], rules: &Rules, mask: Option<[u8; 4]>) -> Option<Violation> {
     let mut tracker = Tracker::default();
     for (first, length) in frames {
         let mut bytes = vec![*first, *length];
@@ -428,8 +425,14 @@ fn strict_lengths() {
     }
     let length = Step::Broken(Violation::Length);
     assert_eq!(first(&[0x82, 126, 0, 125], &rules), length);
-    assert_eq!(first(&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], &rules), length);
-    assert_eq!(first(&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], &rules), length);
+    assert_eq!(
+        first(&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], &rules),
+        length
+    );
+    assert_eq!(
+        first(&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], &rules),
+        length
+    );
     let control = Step::Broken(Violation::Control);
     assert_eq!(first(&[0x89, 126, 0, 126], &rules), control);
     for code in [999_u16, 1004, 1005, 1006, 1015, 1016, 2999, 5000] {
