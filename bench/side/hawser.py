@@ -21,8 +21,9 @@ class Hawser(Proxy):
         self.binary, *self.flags = shlex.split(command)
         self.binary = str(Path(self.binary).resolve())
         super().__init__(folder, port, logs)
-        self.manifests = self.folder / "manifests"
-        self.manifests.mkdir()
+        # Hawser also watches the folder above, for a link that is replaced: the log must not be in it.
+        self.manifests = self.folder / "config" / "manifests"
+        self.manifests.mkdir(parents=True)
 
     def version(self) -> str:
         return said(self.binary, "--version").split()[-1]
