@@ -70,7 +70,7 @@ TARGETS = [
 ]
 
 
-def report(figures: dict, hawsers: list[str]) -> None:
+def report(figures: dict, hawsers: list[str], judge: bool) -> None:
     for hawser in hawsers:
         rows = []
         for target in TARGETS:
@@ -81,6 +81,6 @@ def report(figures: dict, hawsers: list[str]) -> None:
             verdict = "goal met" if measured <= goal else "met" if measured <= target.must else "NOT MET"
             rows.append([target.figure, f"{target.must:g}{target.unit}",
                          "" if target.goal is None else f"{target.goal:g}{target.unit}",
-                         f"{measured:.2f}{target.unit}", verdict])
+                         f"{measured:.2f}{target.unit}", verdict if judge else ""])
         if rows:
             table(f"Targets: {hawser}", ["Figure", "must, at most", "goal, at most", "measured", ""], rows)

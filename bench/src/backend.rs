@@ -7,15 +7,12 @@
 //! | `/source` | a text message `BYTES MILLISECONDS` is answered by binary messages of that size for that time, then by a text with the sum |
 //! | `/body/N` | N bytes, without an upgrade |
 
-use std::{
-    io,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpSocket, TcpStream},
+    time::Instant,
 };
 
 use crate::{
@@ -74,12 +71,10 @@ async fn connection(mut stream: TcpStream) -> io::Result<()> {
             "/sink" => Role::Sink,
             "/source" => Role::Source,
             _ => {
-                let keep = plain(&mut stream, &head, path).await?;
-                if keep {
+                if plain(&mut stream, &head, path).await? {
                     continue;
-                } else {
-                    return stream.shutdown().await;
                 }
+                return stream.shutdown().await;
             }
         };
         let Some(key) = wire::field(&head, "sec-websocket-key") else {

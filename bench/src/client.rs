@@ -180,9 +180,8 @@ impl Progress {
         while let Some(piece) = reader.next(&mut bytes)? {
             match piece.opcode {
                 frame::PING => self.pongs.extend_from_slice(piece.bytes),
-                frame::PONG => {}
                 frame::CLOSE if piece.ends_frame() => self.done = Some(Message::Closed),
-                frame::CLOSE => {}
+                frame::CLOSE | frame::PONG => {}
                 opcode => {
                     let start = usize::try_from(self.bytes).map_err(io::Error::other)?;
                     let same = expected.is_none_or(|expected| {

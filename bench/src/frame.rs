@@ -25,11 +25,11 @@ pub(crate) fn head(out: &mut Vec<u8>, fin: bool, opcode: u8, length: u64, mask: 
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length @ ..126), _) => out.push(masked | length),
         (_, Ok(length)) => {
-            out.push(masked | 126);
+            out.push(masked | 0x7e);
             out.extend_from_slice(&length.to_be_bytes());
         }
         _ => {
-            out.push(masked | 127);
+            out.push(masked | 0x7f);
             out.extend_from_slice(&length.to_be_bytes());
         }
     }
@@ -200,7 +200,7 @@ mod tests {
     fn what_is_written_is_read_over_any_split() {
         for mask in [None, Some([1, 2, 3, 4])] {
             for length in [0usize, 1, 125, 126, 300, 65_535, 65_536] {
-                let payload: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+                let payload: Vec<u8> = (0..=250).cycle().take(length).collect();
                 let mut wire = Vec::new();
                 write(&mut wire, BINARY, &payload, mask);
                 write(&mut wire, TEXT, b"next", mask);

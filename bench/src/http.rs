@@ -1,14 +1,11 @@
 //! Plain HTTP/1.1 of the load tool.
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::Instant,
 };
 
 use crate::{
@@ -45,13 +42,12 @@ async fn exchange(
     connection: Option<TcpStream>,
     request: &str,
 ) -> io::Result<(TcpStream, bool)> {
-    let mut stream = match connection {
-        Some(stream) => stream,
-        None => {
-            let stream = TcpStream::connect(target.address).await?;
-            stream.set_nodelay(true)?;
-            stream
-        }
+    let mut stream = if let Some(stream) = connection {
+        stream
+    } else {
+        let stream = TcpStream::connect(target.address).await?;
+        stream.set_nodelay(true)?;
+        stream
     };
     stream.write_all(request.as_bytes()).await?;
     let mut buffer = Vec::with_capacity(4096);

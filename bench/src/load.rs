@@ -22,10 +22,10 @@ use std::{
     io::{self, BufRead, Write},
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::{runtime::Runtime, task::JoinSet};
+use tokio::{runtime::Runtime, task::JoinSet, time::Instant};
 
 use crate::{
     client::{Client, Message, within},
@@ -405,7 +405,7 @@ async fn handshakes(target: Arc<Target>, time: Duration) -> Tally {
 }
 
 fn payload(bytes: usize) -> Arc<[u8]> {
-    (0..bytes).map(|index| b'a' + (index % 23) as u8).collect()
+    (b'a'..=b'w').cycle().take(bytes).collect()
 }
 
 fn whole(text: &str) -> io::Result<usize> {
