@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -71,6 +71,8 @@ pub(super) async fn ask(
     let answer = Answer {
         socket,
         read: read.freeze(),
+        asked: false,
+        waiting: None,
     };
     answer_by_hyper(connection, answer, endpoint, request).await
 }
@@ -136,6 +138,9 @@ fn switched(read: &mut BytesMut) -> Parsed {
 struct Answer {
     socket: TcpStream,
     read: Bytes,
+    /// hyper takes what comes before its request for a mistake.
+    asked: bool,
+    waiting: Option<Waker>,
 }
 
 impl AsyncRead for Answer {
@@ -144,6 +149,10 @@ impl AsyncRead for Answer {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.asked {
+            self.waiting = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         if self.read.is_empty() {
             return Pin::new(&mut self.socket).poll_read(cx, buffer);
         }
@@ -155,10 +164,14 @@ impl AsyncRead for Answer {
 
 impl AsyncWrite for Answer {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.asked = true;
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -225,7 +238,7 @@ async fn answer_by_hyper(
         .downcast::<TokioIo<Answer>>()
         .map_err(|_| BackendError::UnaskedUpgrade(endpoint))?;
     let (head, _) = response.into_parts();
-    let Answer { socket, read } = parts.io.into_inner();
+    let Answer { socket, read, .. } = parts.io.into_inner();
     // What hyper read came first.
     let early = if read.is_empty() {
         parts.read_buf

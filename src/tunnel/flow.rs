@@ -1,8 +1,7 @@
 //! One direction of a tunnel: bytes from a source to a destination, and what may stand among them.
 //!
 //! Nothing is buffered but what the destination did not take, and while there is such a rest the source
-//! is not read: that is the back-pressure. What is passed on never ends inside of a header or a control frame: the
-//! beginning of one is held until the rest of it is there.
+//! is not read: that is the back-pressure.
 
 use std::{
     pin::Pin,
@@ -16,10 +15,16 @@ use tokio::{
     time::Instant,
 };
 
-use super::{counts::Counts, rates::Rates, side::Side, splice::Pipe};
+use super::{
+    counts::Counts,
+    passage::{Passage, Place, To},
+    rates::Rates,
+    side::Side,
+    splice::Pipe,
+};
 use crate::ws::{
     close,
-    frame::{Control, Kind, LONGEST_HEADER, LONGEST_HELD, Rules, Step, Tracker, Violation},
+    frame::{LONGEST_HEADER, LONGEST_HELD, Rules},
 };
 
 /// One read: what a socket buffer typically holds; larger ones bring no more throughput.
@@ -27,10 +32,6 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Room for one read and what was held before it.
 pub(super) const SCRATCH_BYTES: usize = READ_BYTES + LONGEST_HELD;
-
-/// From this payload on a frame is moved without a copy. Measured: at 16 KiB two more calls cost what the copy costs,
-/// at 64 KiB a third of it.
-const LARGE_FRAME: u64 = 32 * 1024;
 
 /// State of the side that a flow reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,42 +52,11 @@ enum Fin {
     Done,
 }
 
-/// Where a flow goes. Frames of our own to the backend are masked (RFC 6455 section 5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum To {
-    Client,
-    Backend,
-}
-
-/// Where a Close of our own may be put. A Close of the source is replaced by it in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Only where a Close of the source comes.
-    AtClose,
-    /// Where no frame and no fragmented message is open.
-    MessageStart,
-    /// Where no frame is open.
-    FrameStart,
-}
-
-/// A frame of our own that waits for its place.
-#[derive(Debug, Clone, Copy)]
-enum Own {
-    Ping([u8; 8]),
-    Close(close::Status, Place),
-}
-
-/// A Close frame that the source sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Close {
-    /// Its status code; `None` when the body was too short for one.
-    pub(super) code: Option<u16>,
-}
-
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Flow {
-    tracker: Tracker,
+    /// What of the source goes on.
+    pub(super) passage: Passage,
     /// The beginning of a header or of a control frame, at most [`LONGEST_HELD`] bytes.
     held: Vec<u8>,
     /// Payload on its way without a copy; goes before `rest`.
@@ -94,35 +64,18 @@ pub(super) struct Flow {
     rest: Vec<u8>,
     /// How much of `rest` is written.
     written: usize,
-    to: To,
     source: Source,
     fin: Fin,
     /// The destination does not take anything any more.
     broken: bool,
-    /// A Close was passed on or put.
-    closed: bool,
-    /// Nothing more of the source is passed on; it is read and dropped.
-    cut: bool,
     /// Large frames are moved without a copy, where both ends are sockets.
     splice: bool,
-    /// The last frame was large, so the next one may be.
-    large: bool,
-    own: Option<Own>,
-    /// The code of the Close of our own that was put.
-    put: Option<u16>,
-    /// The first Close of the source.
-    seen: Option<Close>,
-    violation: Option<Violation>,
-    /// The payload of our ping that the source has to answer. The answer goes no further.
-    pong: Option<[u8; 8]>,
     /// Something was read.
     heard: bool,
     /// Since when the destination takes nothing although something waits.
     blocked: Option<Instant>,
     /// What of the source is let through per second.
     rates: Option<Box<Rates>>,
-    /// A byte of the application was passed on.
-    active: bool,
     /// Since they were last taken.
     pub(super) counts: Counts,
 }
@@ -131,28 +84,18 @@ impl Flow {
     /// A flow that has nothing yet.
     pub(super) fn new(to: To, splice: bool, rates: Option<Rates>) -> Self {
         Self {
-            tracker: Tracker::default(),
+            passage: Passage::new(to),
             held: Vec::new(),
             pipe: None,
             rest: Vec::new(),
             written: 0,
-            to,
             source: Source::Open,
             fin: Fin::No,
             broken: false,
-            closed: false,
-            cut: false,
             splice,
-            large: false,
-            own: None,
-            put: None,
-            seen: None,
-            violation: None,
-            pong: None,
             heard: false,
             blocked: None,
             rates: rates.map(Box::new),
-            active: false,
             counts: Counts::default(),
         }
     }
@@ -161,7 +104,11 @@ impl Flow {
     pub(super) fn take_early(&mut self, early: &[u8], rules: &Rules) {
         self.counts.bytes += early.len() as u64;
         let mut pass = Vec::new();
-        let held = self.pass(early, rules, |_, bytes| pass.extend_from_slice(bytes));
+        let held = self
+            .passage
+            .pass(early, rules, &mut self.counts, |bytes, _| {
+                pass.extend_from_slice(bytes);
+            });
         self.held = early.get(held..).unwrap_or_default().to_vec();
         self.rest = pass;
     }
@@ -201,24 +148,25 @@ impl Flow {
         allowance: usize,
     ) -> bool {
         let mut moved = self.poll_rest(cx, destination);
-        if allowance == 0 || self.source != Source::Open || !(self.cut || self.is_flushed()) {
+        if allowance == 0
+            || self.source != Source::Open
+            || !(self.passage.is_cut() || self.is_flushed())
+        {
             return moved;
         }
         let sockets = match (self.splice, source.socket(), destination.socket()) {
-            (true, Some(from), Some(to)) if !self.cut => Some((from, to)),
+            (true, Some(from), Some(to)) if !self.passage.is_cut() => Some((from, to)),
             _ => None,
         };
         if let Some((from, to)) = sockets
-            && self.tracker.left() >= LARGE_FRAME
+            && self.passage.is_large()
             && let Some(pipe) = self.pipe.take().or_else(Pipe::take)
         {
             return self.poll_pipe(cx, from, to, pipe, allowance) || moved;
         }
         // Of the next large frame only the header is read here.
-        let header_only = sockets.is_some()
-            && self.large
-            && self.tracker.at_frame_start()
-            && self.held.len() < LONGEST_HEADER;
+        let header_only =
+            sockets.is_some() && self.passage.expects_large() && self.held.len() < LONGEST_HEADER;
         let wanted = if header_only {
             LONGEST_HEADER - self.held.len()
         } else {
@@ -255,9 +203,13 @@ impl Flow {
             self.heard = true;
             self.counts.bytes += read as u64;
             let bytes = scratch.get(..kept + read).unwrap_or_default();
-            let done = self.pass(bytes, rules, |flow, bytes| {
-                flow.write(cx, destination, bytes);
+            let mut passed = std::mem::take(&mut self.counts);
+            let mut passage = std::mem::replace(&mut self.passage, Passage::new(To::Client));
+            let done = passage.pass(bytes, rules, &mut passed, |bytes, more| {
+                self.write(cx, destination, bytes, more);
             });
+            self.passage = passage;
+            self.counts = passed;
             let held = bytes.get(done..).unwrap_or_default();
             if !(held.is_empty() && kept == 0) {
                 self.held = held.to_vec();
@@ -276,7 +228,7 @@ impl Flow {
         mut pipe: Pipe,
         allowance: usize,
     ) -> bool {
-        let limit = self.tracker.left().min(allowance as u64);
+        let limit = self.passage.left().min(allowance as u64);
         let filled = pipe.fill(cx, from, limit);
         match filled {
             Poll::Pending => {
@@ -287,10 +239,8 @@ impl Flow {
             Poll::Ready(Ok(0)) => self.source = Source::Ended,
             Poll::Ready(Ok(bytes)) => {
                 self.heard = true;
-                self.active = true;
                 self.counts.bytes += bytes as u64;
-                let ended = self.tracker.skip(bytes as u64);
-                self.counts.message(ended);
+                self.passage.skip(bytes as u64, &mut self.counts);
                 self.pipe = Some(pipe);
                 self.poll_pipe_rest(cx, to);
                 return true;
@@ -310,7 +260,7 @@ impl Flow {
                 }
                 break;
             }
-            let more = self.tracker.left() > 0 && !self.cut;
+            let more = self.passage.left() > 0 && !self.passage.is_cut();
             match pipe.empty(cx, to, more) {
                 Poll::Pending => {
                     self.block(moved);
@@ -324,195 +274,30 @@ impl Flow {
         moved
     }
 
-    /// Hands on what of `bytes` goes on, and frames of our own where they have their place. Returns up to where: the
-    /// rest is to be held.
-    fn pass(
-        &mut self,
-        bytes: &[u8],
-        rules: &Rules,
-        mut write: impl FnMut(&mut Self, &[u8]),
-    ) -> usize {
-        let (mut from, mut at) = (0, 0);
-        loop {
-            let next = bytes.get(at..).unwrap_or_default();
-            if let Some(frame) = self.place_own() {
-                write(self, bytes.get(from..at).unwrap_or_default());
-                write(self, &frame);
-                from = at;
-                continue;
-            }
-            if next.is_empty() {
-                break;
-            }
-            let dropped = self.cut;
-            let starts = self.tracker.at_frame_start();
-            let rules = if dropped { &Rules::NONE } else { rules };
-            match self.tracker.next(next, rules) {
-                Step::More => break,
-                Step::Data { bytes, ended } => {
-                    at += bytes;
-                    if !dropped {
-                        self.active = true;
-                        self.counts.message(ended);
-                    }
-                    if starts {
-                        self.large = bytes as u64 + self.tracker.left() >= LARGE_FRAME;
-                    }
-                }
-                Step::Control(control) => {
-                    let end = at + control.bytes;
-                    match self.control(&control) {
-                        Fate::Passes => {}
-                        Fate::Goes => {
-                            write(self, bytes.get(from..at).unwrap_or_default());
-                            from = end;
-                        }
-                        Fate::Becomes(frame) => {
-                            write(self, bytes.get(from..at).unwrap_or_default());
-                            write(self, &frame);
-                            from = end;
-                        }
-                    }
-                    at = end;
-                    if self.cut && !dropped {
-                        write(self, bytes.get(from..at).unwrap_or_default());
-                        from = at;
-                    }
-                }
-                Step::Broken(violation) => {
-                    write(self, bytes.get(from..at).unwrap_or_default());
-                    from = at;
-                    self.violation = Some(violation);
-                    self.cut = true;
-                }
-            }
-            if dropped {
-                from = at;
-            }
-        }
-        write(self, bytes.get(from..at).unwrap_or_default());
-        at
-    }
-
-    /// What becomes of a control frame of the source.
-    fn control(&mut self, control: &Control<'_>) -> Fate {
-        if control.kind == Some(Kind::Pong)
-            && self.pong.is_some_and(|payload| control.says(&payload))
-        {
-            self.pong = None;
-            return Fate::Goes;
-        }
-        if self.cut {
-            if control.kind == Some(Kind::Close) {
-                let code = control.close_code();
-                self.seen.get_or_insert(Close { code });
-            }
-            return Fate::Goes;
-        }
-        self.active = true;
-        self.counts.message(control.kind);
-        if control.kind != Some(Kind::Close) {
-            return Fate::Passes;
-        }
-        let code = control.close_code();
-        self.seen = Some(Close { code });
-        match (self.own.take(), code) {
-            (Some(Own::Close(own, _)), _) => Fate::Becomes(self.put(own)),
-            // Never on the wire (RFC 6455 section 7.4.1), so not from us either.
-            (_, Some(code)) if close::is_never_sent(code) => {
-                self.end_with_close();
-                Fate::Becomes(self.close_frame(code, ""))
-            }
-            _ => {
-                self.end_with_close();
-                Fate::Passes
-            }
-        }
-    }
-
-    fn end_with_close(&mut self) {
-        self.closed = true;
-        self.cut = true;
-    }
-
-    /// Puts a Close of our own: the frame.
-    fn put(&mut self, own: close::Status) -> Vec<u8> {
-        self.put = Some(own.code);
-        self.end_with_close();
-        self.close_frame(own.code, own.reason)
-    }
-
-    fn close_frame(&self, code: u16, reason: &str) -> Vec<u8> {
-        match self.to {
-            To::Client => close::frame(code, reason),
-            // The payload is ours, so no attacker gains by knowing the mask.
-            To::Backend => close::masked_frame(code, reason, fastrand::u32(..).to_be_bytes()),
-        }
-    }
-
-    /// The frame of our own that waits, if this is the place for it.
-    fn place_own(&mut self) -> Option<Vec<u8>> {
-        match self.own? {
-            Own::Ping(payload) if !self.cut && self.tracker.at_frame_start() => {
-                self.own = None;
-                Some(match self.to {
-                    To::Client => close::ping(payload),
-                    To::Backend => close::masked_ping(payload, fastrand::u32(..).to_be_bytes()),
-                })
-            }
-            Own::Close(own, place) => {
-                // What broke a rule was not passed on, so the destination stands at a frame start.
-                let here = self.violation.is_some()
-                    || match place {
-                        Place::AtClose => false,
-                        Place::MessageStart => self.tracker.at_message_start(),
-                        Place::FrameStart => self.tracker.at_frame_start(),
-                    };
-                here.then(|| {
-                    self.own = None;
-                    self.put(own)
-                })
-            }
-            Own::Ping(_) => None,
-        }
-    }
-
     /// Asks for a Close of our own, or for another place for it. Whether it was put right now. If the source has
     /// ended inside of a frame there will be no place.
     pub(super) fn put_close(&mut self, own: close::Status, place: Place) -> bool {
-        if self.closed || self.broken || self.fin == Fin::Done {
+        if self.broken || self.fin == Fin::Done {
             return false;
         }
-        self.own = Some(Own::Close(own, place));
-        let close = self.place_own();
-        if let Some(close) = &close {
-            self.rest.extend_from_slice(close);
-        } else if self.source != Source::Open {
-            self.own = None;
-        }
+        let ended = self.source != Source::Open;
+        let close = self.passage.put_close(own, place, ended);
+        self.rest.extend(close.iter().flatten());
         close.is_some()
     }
 
     /// Asks for a ping of our own at the next place where a frame may start. Whether there can be one.
     pub(super) fn put_ping(&mut self, payload: [u8; 8]) -> bool {
-        if self.cut || self.own.is_some() {
-            return false;
+        let ping = self.passage.put_ping(payload);
+        if let Ok(Some(ping)) = &ping {
+            self.rest.extend_from_slice(ping);
         }
-        self.own = Some(Own::Ping(payload));
-        if let Some(ping) = self.place_own() {
-            self.rest.extend_from_slice(&ping);
-        }
-        true
+        ping.is_ok()
     }
 
     /// Whether a ping of our own waits for its place, or for the destination to take it.
     pub(super) fn ping_waits(&self) -> bool {
-        matches!(self.own, Some(Own::Ping(_))) || !self.is_flushed()
-    }
-
-    /// The source is to answer this ping; the answer goes no further.
-    pub(super) fn expect_pong(&mut self, payload: [u8; 8]) {
-        self.pong = Some(payload);
+        self.passage.ping_waits() || !self.is_flushed()
     }
 
     /// When the source is read again, where it has used up its share.
@@ -526,23 +311,13 @@ impl Flow {
         self.rates = None;
     }
 
-    /// Whether a byte of the application was passed on since this was asked last.
-    pub(super) fn take_active(&mut self) -> bool {
-        std::mem::take(&mut self.active)
-    }
-
     /// Whether anything was read since this was asked last.
     pub(super) fn take_heard(&mut self) -> bool {
         std::mem::take(&mut self.heard)
     }
 
-    /// Whether the answer is still to come.
-    pub(super) fn awaits_pong(&self) -> bool {
-        self.pong.is_some()
-    }
-
     /// Writes at once what the destination takes; the rest waits.
-    fn write<D: Side>(&mut self, cx: &mut Context<'_>, to: &mut D, bytes: &[u8]) {
+    fn write<D: Side>(&mut self, cx: &mut Context<'_>, to: &mut D, bytes: &[u8], more: bool) {
         if bytes.is_empty() || self.broken {
             return;
         }
@@ -551,8 +326,7 @@ impl Flow {
             return;
         }
         // The payload follows by another call; without this the header would be a packet of its own.
-        let more = self.splice && self.tracker.left() >= LARGE_FRAME;
-        let sent = match to.socket().filter(|_| more) {
+        let sent = match to.socket().filter(|_| more && self.splice) {
             Some(socket) => send_more(cx, socket, bytes),
             None => Pin::new(to).poll_write(cx, bytes),
         };
@@ -615,8 +389,7 @@ impl Flow {
     /// Writing failed: there is nobody to write to, but the source goes on being read.
     fn break_off(&mut self) {
         self.broken = true;
-        self.cut = true;
-        self.own = None;
+        self.passage.cut_off();
         self.forget_rest();
     }
 
@@ -629,8 +402,7 @@ impl Flow {
 
     /// Ends the flow: what is not written is forgotten, FIN goes out, what comes is dropped.
     pub(super) fn abandon(&mut self) {
-        self.cut = true;
-        self.own = None;
+        self.passage.cut_off();
         self.forget_rest();
         if self.fin == Fin::No {
             self.fin = Fin::Wanted;
@@ -645,27 +417,12 @@ impl Flow {
 
     /// Passes the end of the source on, once everything is written. Whether that is news.
     pub(super) fn pass_fin(&mut self) -> bool {
-        let waits = matches!(self.own, Some(Own::Close(..)));
+        let waits = self.passage.close_waits();
         let news = self.source != Source::Open && !waits && self.fin == Fin::No;
         if news {
             self.fin = Fin::Wanted;
         }
         news
-    }
-
-    /// The first Close of the source.
-    pub(super) fn seen(&self) -> Option<Close> {
-        self.seen
-    }
-
-    /// What of the source must not pass: nothing after it does.
-    pub(super) fn violation(&self) -> Option<Violation> {
-        self.violation
-    }
-
-    /// The destination got a Close (or gets it with the rest).
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
     }
 
     /// FIN or RST came.
@@ -692,19 +449,6 @@ impl Flow {
     pub(super) fn blocked(&self) -> Option<Instant> {
         self.blocked
     }
-
-    /// The code of the Close of our own that was put.
-    pub(super) fn own_code(&self) -> Option<u16> {
-        self.put
-    }
-}
-
-/// What becomes of a control frame.
-enum Fate {
-    Passes,
-    /// It goes no further.
-    Goes,
-    Becomes(Vec<u8>),
 }
 
 /// Writes what more of the same frame follows at once.

@@ -102,11 +102,11 @@ impl Ping {
     /// `to` carries the ping, `from` its answer.
     fn follow(&mut self, to: &Flow, from: &mut Flow, now: Instant) {
         match self.sent {
-            None if from.awaits_pong() && !to.ping_waits() => {
+            None if from.passage.awaits_pong() && !to.ping_waits() => {
                 from.take_heard();
                 self.sent = Some(now);
             }
-            Some(sent) if !from.awaits_pong() => {
+            Some(sent) if !from.passage.awaits_pong() => {
                 self.sent = None;
                 self.round_trip = Some(now.saturating_duration_since(sent));
             }
@@ -129,10 +129,10 @@ impl Ping {
 
 /// A ping, unless one is still to be answered.
 fn send(to: &mut Flow, from: &mut Flow) {
-    if !from.awaits_pong() {
+    if !from.passage.awaits_pong() {
         let payload = fastrand::u64(..).to_be_bytes();
         if to.put_ping(payload) {
-            from.expect_pong(payload);
+            from.passage.expect_pong(payload);
         }
     }
 }

@@ -16,8 +16,9 @@ use tokio::time::{Instant, Sleep};
 
 use super::{
     counts::Counts,
-    flow::{Flow, Place, SCRATCH_BYTES, To},
+    flow::{Flow, SCRATCH_BYTES},
     outcome::{Cause, Order, Verdict},
+    passage::{Place, To},
     pings::{Pings, Silent},
     rates::Rates,
     side::Side,
@@ -222,8 +223,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             }
             if let (Phase::Over, Some(verdict)) = (self.phase, self.verdict) {
                 break Poll::Ready(Verdict {
-                    client_got_close: self.down.is_closed(),
-                    backend_got_close: self.up.is_closed(),
+                    client_got_close: self.down.passage.is_closed(),
+                    backend_got_close: self.up.passage.is_closed(),
                     ..verdict
                 });
             }
@@ -280,7 +281,7 @@ impl<C: Side, B: Side> Pump<C, B> {
         if moved {
             let now = Instant::now();
             // A pong to a ping of ours is no sign of life of the application.
-            if self.up.take_active() | self.down.take_active() {
+            if self.up.passage.take_active() | self.down.passage.take_active() {
                 self.active = now;
             }
             if let Some(pings) = &mut self.pings {
@@ -333,12 +334,17 @@ impl<C: Side, B: Side> Pump<C, B> {
         if self.down.is_broken() && !moved {
             self.up.fail_source();
         }
-        let code = |flow: &Flow| flow.seen().and_then(|close| close.code);
-        if self.up.is_closed() {
+        let code = |flow: &Flow| flow.passage.seen().and_then(|close| close.code);
+        if self.up.passage.is_closed() {
             self.finish(Cause::ClientClosed, code(&self.up))
-        } else if self.down.is_closed() {
+        } else if self.down.passage.is_closed() {
             self.finish(Cause::BackendClosed, code(&self.down))
-        } else if let Some(violation) = self.up.violation().or(self.down.violation()) {
+        } else if let Some(violation) = self
+            .up
+            .passage
+            .violation()
+            .or(self.down.passage.violation())
+        {
             let (cause, code) = if violation.is_limit() {
                 (Cause::MessageTooBig, close::TOO_BIG)
             } else {
@@ -403,7 +409,7 @@ impl<C: Side, B: Side> Pump<C, B> {
             // A reset side takes nothing.
             back.source_failed()
                 || (flow.is_flushed()
-                    && (flow.is_closed() || flow.is_broken() || flow.source_ended()))
+                    && (flow.passage.is_closed() || flow.is_broken() || flow.source_ended()))
         };
         over(&self.up, &self.down) && over(&self.down, &self.up)
     }
@@ -411,7 +417,8 @@ impl<C: Side, B: Side> Pump<C, B> {
     /// In an ending: both sides have closed too, or are gone.
     fn is_answered(&self) -> bool {
         let answered = |flow: &Flow, back: &Flow| {
-            flow.is_flushed() && (flow.seen().is_some() || flow.source_ended() || back.is_broken())
+            flow.is_flushed()
+                && (flow.passage.seen().is_some() || flow.source_ended() || back.is_broken())
         };
         answered(&self.up, &self.down) && answered(&self.down, &self.up)
     }
@@ -419,8 +426,8 @@ impl<C: Side, B: Side> Pump<C, B> {
     /// Sends FIN to both and drops what still comes.
     fn linger(&mut self) -> bool {
         if let (Phase::Ending(_), Some(verdict)) = (self.phase, &mut self.verdict) {
-            let seen = self.down.seen().or(self.up.seen());
-            let put = self.down.own_code().or(self.up.own_code());
+            let seen = self.down.passage.seen().or(self.up.passage.seen());
+            let put = self.down.passage.own_code().or(self.up.passage.own_code());
             verdict.code = put.or(seen.and_then(|close| close.code));
         }
         self.up.abandon();
