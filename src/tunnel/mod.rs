@@ -1,11 +1,12 @@
 //! Tunnels: both sockets, the route they were opened with, and one `Outcome` at the end.
 //!
 //! `run` is the life of one tunnel; `pump` moves its bytes and decides how it ends; `flow` is one direction
-//! of it, `passage` what of it goes on, `splice` its short cut for large frames; `pings`, `rates` and `stall` are what a policy may ask for;
+//! of it, `passage` what of it goes on, `out` what waits, `splice` its short cut for large frames; `pings`, `rates` and `stall` are what a policy may ask for;
 //! `registry` knows all tunnels and ends them with the process.
 
 mod counts;
 mod flow;
+mod out;
 mod outcome;
 mod passage;
 mod pings;
