@@ -15,7 +15,7 @@ use kube::config::{
 };
 use tracing::info;
 
-use super::Settings;
+use super::{Settings, managers::Managers};
 
 /// For the connection and its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,6 +39,8 @@ pub struct Cluster {
     pub(in crate::source) client: kube::Client,
     /// Namespace of the pod, or of the context.
     pub namespace: String,
+    /// In whose name it is written.
+    pub(in crate::source) managers: Managers,
 }
 
 /// Why there is no way to an API server.
@@ -68,7 +70,11 @@ pub async fn connect(settings: &Settings) -> Result<Cluster, ConnectError> {
     let client = kube::Client::try_from(config)
         .map_err(|error| bad(format!("{origin}: {}", client_words(&error))))?;
     info!(%server, configuration = %origin, "the cluster");
-    Ok(Cluster { client, namespace })
+    Ok(Cluster {
+        client,
+        namespace,
+        managers: Managers::of(&settings.controller_name),
+    })
 }
 
 /// Where the configuration is, in words, and the configuration.

@@ -23,6 +23,7 @@ use super::{
     decode::decode,
     kind::Kind,
     known::{Known, Mark},
+    managers::Managers,
     raw::Raw,
     stored,
     watch::{Signal, What},
@@ -73,6 +74,7 @@ pub(super) struct Feed<S> {
     observed: Arc<Observed>,
     metrics: Arc<Metrics>,
     guard: Duration,
+    managers: Managers,
     prints: RandomState,
     pending: BTreeMap<ObjectKey, Change>,
     stored: BTreeMap<ObjectKey, Option<StoredObject>>,
@@ -146,6 +148,7 @@ impl<S: Sink> Feed<S> {
         observed: Arc<Observed>,
         metrics: Arc<Metrics>,
         guard: Duration,
+        managers: Managers,
     ) -> Self {
         Self {
             parts,
@@ -153,6 +156,7 @@ impl<S: Sink> Feed<S> {
             observed,
             metrics,
             guard,
+            managers,
             prints: RandomState::new(),
             pending: BTreeMap::new(),
             stored: BTreeMap::new(),
@@ -245,7 +249,7 @@ impl<S: Sink> Feed<S> {
     /// An object of a list or an event.
     fn object(&mut self, watch: usize, kind: Kind, mut raw: Raw, at: Instant, listed: bool) {
         let key = raw.key(kind);
-        if let Some(stored) = stored::take(kind, &mut raw)
+        if let Some(stored) = stored::take(kind, &mut raw, &self.managers)
             && self.observed.get(&key).is_none_or(|known| *known != stored)
         {
             self.stored.insert(key.clone(), Some(stored));

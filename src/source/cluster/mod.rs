@@ -17,6 +17,7 @@ mod guard;
 mod health;
 mod kind;
 mod known;
+mod managers;
 mod observed;
 mod raw;
 mod stored;
@@ -37,6 +38,7 @@ use self::{
 use super::rebuild::Rebuild;
 
 pub use connect::{Cluster, ConnectError, connect};
+pub(in crate::source) use managers::{CONDITIONS, COUNTS};
 pub use observed::{
     Address, Observed, StoredCondition, StoredIngress, StoredObject, StoredRoute, StoredStatus,
 };
@@ -52,6 +54,8 @@ pub struct Settings {
     pub namespaces: Vec<String>,
     /// `--relist-guard`; zero = off.
     pub relist_guard: Duration,
+    /// `--controller-name`: what is written is written in its name.
+    pub controller_name: String,
 }
 
 /// Watches the cluster until `stop`, feeding `rebuild` and `observed`. Never returns early.
@@ -90,7 +94,14 @@ pub async fn watch(
     }
     drop(signals);
     watches.close();
-    let feed = Feed::new(parts, rebuild, observed, metrics, settings.relist_guard);
+    let feed = Feed::new(
+        parts,
+        rebuild,
+        observed,
+        metrics,
+        settings.relist_guard,
+        cluster.managers,
+    );
     tokio::join!(feed::run(feed, received, stop), watches.wait());
 }
 

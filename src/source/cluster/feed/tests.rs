@@ -51,6 +51,7 @@ impl Case {
             Arc::default(),
             Metrics::new(),
             GUARD,
+            Managers::default(),
         );
         Self {
             feed,
