@@ -298,7 +298,8 @@ impl Row {
             let change = async |change: usize| {
                 let name = name(change * 7919 % self.routes);
                 let patch = Patch::Merge(ingress(&name, change));
-                let changed = ingresses.patch(&name, &PatchParams::default(), &patch);
+                let params = PatchParams::default();
+                let changed = ingresses.patch(&name, &params, &patch);
                 changed.await.expect("a patch");
             };
             let live = async |change: usize| {
@@ -320,7 +321,8 @@ impl Row {
             let slices = api(&client, "discovery.k8s.io", "EndpointSlice");
             let change = async |change: usize| {
                 let patch = Patch::Merge(slice("switch", ends[change % 2].address));
-                let changed = slices.patch("switch-1", &PatchParams::default(), &patch);
+                let params = PatchParams::default();
+                let changed = slices.patch("switch-1", &params, &patch);
                 changed.await.expect("a patch");
             };
             let live = async |change: usize| {

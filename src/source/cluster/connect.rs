@@ -153,7 +153,8 @@ async fn from_files(
         context: Some(chosen.context.clone()),
         ..KubeConfigOptions::default()
     };
-    let config = Config::from_custom_kubeconfig(merged, &options)
+    let authority = authority(&merged, &chosen.cluster);
+    let mut config = Config::from_custom_kubeconfig(merged, &options)
         .await
         .map_err(|error| bad(format!("{origin}: {}", config_words(&error, &chosen))))?;
     if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
@@ -162,7 +163,18 @@ async fn from_files(
             chosen.cluster
         )));
     }
+    // It is read anew once in a minute, as in a pod: authorities are replaced while Hawser runs.
+    config.root_cert_file = authority;
     Ok((format!("{origin}, context {}", chosen.context), config))
+}
+
+/// The file of a cluster's certificate authority: what stands in the kubeconfig itself comes first.
+fn authority(config: &Kubeconfig, cluster: &str) -> Option<PathBuf> {
+    let cluster = config.clusters.iter().find(|it| it.name == cluster);
+    let cluster = cluster.and_then(|it| it.cluster.as_ref())?;
+    let file = cluster.certificate_authority.as_ref();
+    let inline = cluster.certificate_authority_data.is_some();
+    file.filter(|_| !inline).map(PathBuf::from)
 }
 
 fn read(path: &Path) -> Result<Kubeconfig, String> {

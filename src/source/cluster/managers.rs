@@ -3,6 +3,7 @@
 //! What a field manager applied is its own to take back. Two installs therefore need two names, or each would take
 //! the other's statuses for its own: the name has the controller's in it, unless that is the default.
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha1::{Digest as _, Sha1};
 
 use crate::translate;
@@ -33,8 +34,7 @@ impl Managers {
         let name = if controller.len() <= room {
             controller.to_owned()
         } else {
-            let hash = Sha1::digest(controller);
-            hash.iter().map(|byte| format!("{byte:02x}")).collect()
+            BASE64_URL_SAFE_NO_PAD.encode(Sha1::digest(controller))
         };
         Self {
             suffix: format!("@{name}"),

@@ -22,7 +22,7 @@ pub(super) struct Raw {
     /// All of it but `managedFields`, which may be more than half.
     value: Value,
     /// Field managers of Hawser, of any install, that own something of the status.
-    reporters: Vec<Box<str>>,
+    managers: Vec<Box<str>>,
 }
 
 impl Raw {
@@ -48,7 +48,7 @@ impl Raw {
                     .and_then(Value::as_i64),
                 ..ObjectMeta::default()
             },
-            reporters: managed.as_ref().map(reporters).unwrap_or_default(),
+            managers: managed.as_ref().map(status_managers).unwrap_or_default(),
             value,
         }
     }
@@ -78,7 +78,7 @@ impl Raw {
 
     /// Whether some of the status is this field manager's.
     pub(super) fn is_reported_by(&self, manager: &str) -> bool {
-        self.reporters.iter().any(|known| **known == *manager)
+        self.managers.iter().any(|known| **known == *manager)
     }
 
     /// Takes the status out.
@@ -124,16 +124,16 @@ fn add(print: &mut impl std::hash::Hasher, value: Option<&Value>) {
 }
 
 /// Who of Hawser wrote some of the status, by `metadata.managedFields`. What it owns of an Ingress are the addresses.
-fn reporters(managed: &Value) -> Vec<Box<str>> {
-    let entries = managed.as_array().into_iter().flatten();
-    let reporters = entries.filter_map(|entry| {
+fn status_managers(fields: &Value) -> Vec<Box<str>> {
+    let entries = fields.as_array().into_iter().flatten();
+    let managers = entries.filter_map(|entry| {
         let text = |field: &str| entry.get(field).and_then(Value::as_str);
         let manager = text("manager").filter(|manager| manager.starts_with(managers::CONDITIONS));
-        let status = text("subresource") == Some("status")
-            && entry.pointer("/fieldsV1/f:status").is_some();
+        let status =
+            text("subresource") == Some("status") && entry.pointer("/fieldsV1/f:status").is_some();
         manager.filter(|_| status).map(Into::into)
     });
-    reporters.collect()
+    managers.collect()
 }
 
 impl<'de> Deserialize<'de> for Raw {

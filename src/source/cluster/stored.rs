@@ -5,7 +5,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Address, StoredCondition, StoredIngress, StoredObject, StoredRoute, StoredStatus, kind::Kind,
+    Address, StoredCondition, StoredIngress, StoredObject, StoredRoute, StoredStatus,
+    kind::Kind,
     managers::{self, Managers},
     raw::Raw,
 };
@@ -87,7 +88,9 @@ mod tests {
 
     fn stored(kind: Kind, status: &Value) -> StoredStatus {
         let mut raw = Raw::new(json!({"metadata": {"name": "x"}, "status": status}));
-        take(kind, &mut raw, &Managers::default()).expect("a kind with a status").status
+        take(kind, &mut raw, &Managers::default())
+            .expect("a kind with a status")
+            .status
     }
 
     #[test]

@@ -25,11 +25,15 @@ use crate::{
 /// How long what was written is taken for stored although the watch has not shown it.
 const ECHO: Duration = Duration::from_secs(30);
 
+/// How long the addresses of an Ingress whose class went to another install stay: that one owns the same ones by then,
+/// and nobody who makes DNS records of them sees none.
+const HANDOVER: Duration = Duration::from_secs(2);
+
 /// One object.
 #[derive(Debug)]
 pub(super) struct Entry {
     verdict: Arc<Verdict>,
-    /// Since when this version is live here.
+    /// Since when this version is live here, as ours or not.
     since: Instant,
     /// What was written and not yet seen in the watch.
     written: Option<Box<(RouteStatus, Instant)>>,
@@ -111,7 +115,8 @@ impl Entry {
             return;
         }
         let revived = dead(&self.verdict).is_some() && dead(&verdict).is_none();
-        if revived || verdict.version != self.verdict.version {
+        let moved = verdict.ours != self.verdict.ours;
+        if revived || moved || verdict.version != self.verdict.version {
             self.since = now;
         }
         self.given_up = false;
@@ -196,6 +201,10 @@ impl Entry {
         want: &[Address],
         now: Instant,
     ) -> Plan {
+        let handed_over = self.since + HANDOVER;
+        if !self.verdict.ours && now < handed_over {
+            return Plan::rest(None, Some(handed_over));
+        }
         match ingress::step(self.verdict.ours, stored, want, &self.past, now) {
             Step::Nothing => Plan::rest(None, None),
             Step::There => {

@@ -27,10 +27,7 @@ fn stored(ips: &[&str], ours: bool) -> StoredIngress {
 async fn steps(#[case] ours: bool, #[case] stored: StoredIngress, #[case] expect: Step) {
     let want = addresses(&["192.0.2.1"]);
     let now = Instant::now();
-    assert_eq!(
-        step(ours, &stored, &want, &Past::default(), now),
-        expect
-    );
+    assert_eq!(step(ours, &stored, &want, &Past::default(), now), expect);
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,10 +64,7 @@ async fn what_somebody_emptied_is_filled_again_but_not_in_a_loop() {
     let empty = stored(&[], false);
     let at = now + AGAIN;
     assert_eq!(step(true, &empty, &want, &past, now), Step::Wait(at));
-    assert_eq!(
-        step(true, &empty, &want, &past, at),
-        Step::Apply(want)
-    );
+    assert_eq!(step(true, &empty, &want, &past, at), Step::Apply(want));
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,10 +74,7 @@ async fn addresses_are_taken_back_once() {
     let now = Instant::now();
     past.saw(&[], now);
     let shared = stored(&["192.0.2.1"], true);
-    assert_eq!(
-        step(false, &shared, &want, &past, now),
-        Step::Nothing
-    );
+    assert_eq!(step(false, &shared, &want, &past, now), Step::Nothing);
 }
 
 #[test]

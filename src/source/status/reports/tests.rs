@@ -304,7 +304,11 @@ async fn what_was_ours_while_nobody_ran_is_taken_back() {
     writes.extend(next.run(100 * SECOND).await);
     let managers: Vec<_> = writes.iter().map(|write| write.manager).collect();
     assert_eq!(managers, ["hawser", "hawser-counts"]);
-    assert!(writes.iter().all(|write| write.status == serde_json::json!({})));
+    assert!(
+        writes
+            .iter()
+            .all(|write| write.status == serde_json::json!({}))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,6 +325,25 @@ async fn a_thousand_ingresses_are_a_thousand_writes() {
     }
     let writes = world.run(30 * SECOND).await;
     assert_eq!(writes.len(), 1_000);
+    assert!(world.run(100 * SECOND).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_stays_until_another_install_has_taken_it_over() {
+    let mut world = World::new();
+    world.lead(Vec::new());
+    world
+        .reports
+        .addresses(Some(Arc::from([Address::Ip("192.0.2.1".into())])));
+    let web = key("Ingress", "web");
+    world.create(&web, 1);
+    world.judged(&[verdict(&web, 1, true)]);
+    assert_eq!(world.run(SECOND).await.len(), 1);
+    world.judged(&[verdict(&web, 1, false)]);
+    assert!(world.run(SECOND).await.is_empty());
+    let writes = world.run(2 * SECOND).await;
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].status, serde_json::json!({}));
     assert!(world.run(100 * SECOND).await.is_empty());
 }
 
