@@ -181,7 +181,7 @@ fn control_plane() -> (ControlPlane, PathBuf) {
 }
 
 async fn start(config: &std::path::Path) -> Hawser {
-    let level = "warn,hawser::app=info,hawser::source::rebuild=debug";
+    let level = "warn,hawser::app=info,hawser::source::rebuild=debug,hawser::source::rebuild::verdicts=warn";
     let flags = ["--publish-address", PUBLISHED, "--log-level", level];
     let hawser = hawser::on(config, &flags).await;
     kit::within(Duration::from_mins(2), "hawser is ready", async || {
@@ -404,7 +404,7 @@ impl Row {
         let log = hawser.log();
         let seen = log.iter().skip(lines);
         let seen = seen.filter(|line| field(line, "message") == Some("changes are live"));
-        let seen = seen.filter_map(|line| line["fields"]["propagation_seconds"].as_f64());
+        let seen = seen.filter_map(|line| line["propagation_seconds"].as_f64());
         Round {
             applied: Times::new(applied),
             seen: Times::new(seen.map(|seconds| seconds * 1e3).collect()),

@@ -34,7 +34,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// Signals that wait. Each may be a page of 500 objects.
+/// Signals that wait.
 pub(super) const QUEUE: usize = 32;
 
 /// Changes come in groups (`kubectl apply -f`, a rollout): a table is built when none has come for this long,
@@ -212,7 +212,13 @@ impl<S: Sink> Feed<S> {
         self.sink.apply(changes);
     }
 
-    fn signal(&mut self, Signal { watch, at, what }: Signal) {
+    fn signal(&mut self, signal: Signal) {
+        let Signal {
+            watch,
+            at,
+            what,
+            place: _place,
+        } = signal;
         let Some(kind) = self.parts.get(watch).map(|part| part.kind) else {
             return;
         };

@@ -25,7 +25,7 @@ mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -71,6 +71,7 @@ pub async fn watch(
     let kinds = targets.iter().map(|(kind, _)| *kind);
     let health = Arc::new(Health::new(kinds, Arc::clone(&metrics)));
     let (signals, received) = mpsc::channel(feed::QUEUE);
+    let places = Arc::new(Semaphore::new(watch::PAGES));
     let watches = TaskTracker::new();
     let mut parts = Vec::new();
     for (number, (kind, namespace)) in targets.into_iter().enumerate() {
@@ -86,6 +87,7 @@ pub async fn watch(
             namespace,
             client: cluster.client.clone(),
             signals: signals.clone(),
+            places: Arc::clone(&places),
             relist,
             health: Arc::clone(&health),
             metrics: Arc::clone(&metrics),
