@@ -22,7 +22,7 @@ use super::{
     Observed, StoredObject,
     decode::decode,
     kind::Kind,
-    known::{Known, Mark},
+    known::Known,
     managers::Managers,
     raw::Raw,
     stored,
@@ -260,10 +260,7 @@ impl<S: Sink> Feed<S> {
         {
             self.stored.insert(key.clone(), Some(stored));
         }
-        let mark = Mark {
-            version: raw.version(),
-            print: raw.print(kind, &self.prints),
-        };
+        let mark = raw.print(kind, &self.prints);
         let Some(part) = self.parts.get_mut(watch) else {
             return;
         };

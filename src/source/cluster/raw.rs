@@ -1,7 +1,10 @@
 //! An object as it comes from the API server: any JSON that names itself. So no object, whatever it holds, can make
 //! a list or a watch fail.
 
-use std::{borrow::Cow, hash::BuildHasher, hash::Hasher as _};
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, Hash as _, Hasher},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -91,7 +94,7 @@ impl Raw {
         self.value
     }
 
-    /// A print of what counts: everything but the status and the bookkeeping of the API server.
+    /// A print of what counts: everything but the status and the bookkeeping of the API server; and of its version.
     pub(super) fn print(&self, kind: Kind, prints: &impl BuildHasher) -> u64 {
         // Of endpoints, annotations only say when they changed; a Service's are for load balancers.
         let metadata: &[&str] = if kind.is_route() || kind == Kind::IngressClass {
@@ -100,6 +103,7 @@ impl Raw {
             &["labels", "creationTimestamp"]
         };
         let mut print = prints.build_hasher();
+        (&self.meta.uid, self.meta.generation).hash(&mut print);
         for field in metadata {
             add(
                 &mut print,
@@ -118,8 +122,7 @@ impl Raw {
     }
 }
 
-fn add(print: &mut impl std::hash::Hasher, value: Option<&Value>) {
-    use std::hash::Hash as _;
+fn add(print: &mut impl Hasher, value: Option<&Value>) {
     value.hash(print);
 }
 
@@ -213,6 +216,7 @@ mod tests {
         for (pointer, text) in [
             ("/spec/ingressClassName", "other"),
             ("/metadata/labels/app", "other"),
+            ("/metadata/uid", "2"),
         ] {
             let other =
                 ingress(|value| *value.pointer_mut(pointer).expect("a field") = text.into());

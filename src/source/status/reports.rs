@@ -215,6 +215,9 @@ impl Reports {
         }
         for _ in 0..BATCH {
             let Some(key) = self.dirty.pop_front() else {
+                // A start looks at everything; the room for that is not needed again.
+                self.dirty.shrink_to(BATCH);
+                self.is_dirty.shrink_to(BATCH);
                 return false;
             };
             self.is_dirty.remove(&key);

@@ -45,7 +45,7 @@ fn the_oldest_claim_is_served_whatever_comes_later() {
         .await;
         let claims = manifest::service("pages", &[nowhere()])
             + &route("a-shop", "shop.claim.test")
-            + &route("wildcard", "*.claim.test");
+            + &route("wildcard", "\"*.claim.test\"");
         apply(&plane, &thief, &claims);
         // Nobody answers there, so whatever goes to the thief is seen.
         becomes(&hawser, "other.claim.test", 502).await;

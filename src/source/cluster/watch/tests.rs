@@ -61,7 +61,7 @@ async fn pages_come_as_fast_as_they_are_taken() {
         // Those that have a place, and one that waits for it.
         let most = taken + PAGES + 1;
         while asked.load(Ordering::Relaxed) < most {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(asked.load(Ordering::Relaxed), most);
         let page = received.recv().await.expect("a page");
