@@ -17,7 +17,7 @@ BENCH := --manifest-path bench/Cargo.toml --target-dir target/bench
 help:
 	@echo 'make demo      a chat through Hawser on http://127.0.0.1:8080'
 	@echo 'make test      all tests'
-	@echo 'make soak      the long forms of the tests: an outage of MINUTES (10), 10,000 objects, 90 s of churn'
+	@echo 'make soak      the long forms of the tests: an outage of MINUTES (10), 10,000 objects, 90 s of churn, pauses of 60 s'
 	@echo 'make control-plane  builds the Kubernetes of the tests, once; make test does it by itself'
 	@echo 'make check     format, lints, generated files, docs, dependencies'
 	@echo 'make generate  rewrite the generated files'
@@ -44,7 +44,7 @@ test:
 
 soak:
 	HAWSER_SOAK_MINUTES=$(MINUTES) $(MAKE) --no-print-directory test \
-		ARGS='--test it -- cluster::outage cluster::churn cluster::scale'
+		ARGS='--test it -- cluster::outage cluster::churn cluster::scale replicas::faults --nocapture'
 
 control-plane:
 	@scripts/control-plane

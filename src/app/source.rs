@@ -25,7 +25,7 @@ pub(super) enum Opened {
     Directory(PathBuf),
     Cluster {
         cluster: Cluster,
-        settings: cluster::Settings,
+        settings: Box<cluster::Settings>,
         observed: Arc<Observed>,
     },
 }
@@ -39,7 +39,7 @@ pub(super) async fn open(source: &Source) -> Result<Opened, StartError> {
         }
         Source::Cluster(settings, _) => Ok(Opened::Cluster {
             cluster: cluster::connect(settings).await?,
-            settings: settings.clone(),
+            settings: Box::new(settings.clone()),
             observed: Arc::default(),
         }),
     }
@@ -54,7 +54,7 @@ impl Opened {
                 cluster,
                 settings,
                 observed,
-            } => cluster::watch(cluster, settings, rebuild, observed, stop).await,
+            } => cluster::watch(cluster, *settings, rebuild, observed, stop).await,
         }
     }
 }

@@ -66,7 +66,7 @@ pub(super) struct ClassArgs {
         long,
         value_name = "NAME",
         env = "HAWSER_CONTROLLER_NAME",
-        default_value = "hawser.dev/ingress-controller"
+        default_value = translate::CONTROLLER_NAME
     )]
     controller_name: String,
 

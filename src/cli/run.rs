@@ -102,7 +102,7 @@ pub(super) struct RunArgs {
     ingress_class: String,
 
     /// An IngressClass is ours when its spec.controller is this
-    #[arg(long, value_name = "NAME", env = "HAWSER_CONTROLLER_NAME", default_value = "hawser.dev/ingress-controller", value_parser = parse_controller)]
+    #[arg(long, value_name = "NAME", env = "HAWSER_CONTROLLER_NAME", default_value = translate::CONTROLLER_NAME, value_parser = parse_controller)]
     controller_name: String,
 
     /// Serve Ingress objects that name no class, too
@@ -239,6 +239,7 @@ impl RunArgs {
             context: self.context.clone(),
             namespaces: self.watch_namespace.clone(),
             relist_guard: self.relist_guard,
+            controller_name: self.controller_name.clone(),
         };
         Source::Cluster(settings, Box::new(self.control.control()))
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// `spec.controller` of the demo's IngressClass.
-pub(super) const CONTROLLER_NAME: &str = "hawser.dev/ingress-controller";
+pub(super) const CONTROLLER_NAME: &str = crate::translate::CONTROLLER_NAME;
 /// Name of the demo's IngressClass.
 pub(super) const INGRESS_CLASS: &str = "hawser";
 /// The file that people are asked to edit.

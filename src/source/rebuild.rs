@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -125,16 +126,16 @@ impl Rebuild {
         let in_step = std::mem::replace(&mut self.in_step, false);
         let count = changes.objects.len();
         let (batch, told) = self.sort(changes.objects);
-        let published = match self.advance(&batch) {
+        let (published, propagation) = match self.advance(&batch) {
             Some(delta) if in_step => {
-                let published = self.publish(&delta.config, started, changes.since);
+                let done = self.publish(&delta.config, started, changes.since);
                 self.tell(told, delta.verdicts);
-                published
+                done
             }
             _ => {
-                let published = self.publish_all(started, changes.since);
+                let done = self.publish_all(started, changes.since);
                 self.tell_all();
-                published
+                done
             }
         };
         self.in_step = true;
@@ -142,6 +143,7 @@ impl Rebuild {
             changes = count,
             generation = self.live.load().generation(),
             published,
+            propagation_seconds = propagation.as_secs_f64(),
             took = ?started.elapsed(),
             "changes are live"
         );
@@ -189,8 +191,8 @@ impl Rebuild {
         (batch, told)
     }
 
-    /// Makes live what is different. Returns whether there is a new table.
-    fn publish(&self, delta: &ir::Delta, started: Instant, since: Instant) -> bool {
+    /// Makes live what is different. Returns whether there is a new table, and how long after `since` it was live.
+    fn publish(&self, delta: &ir::Delta, started: Instant, since: Instant) -> (bool, Duration) {
         let live = self.live.load_full();
         // The first table is one even if it has no routes: it says that the source is complete.
         let changed = live.generation() == 0 || delta.changes_table();
@@ -203,16 +205,17 @@ impl Rebuild {
             self.go_live(table, started);
         }
         // From here on nobody waits.
-        self.metrics.propagation(since.elapsed());
+        let propagation = since.elapsed();
+        self.metrics.propagation(propagation);
         let backends = delta.backends.iter();
         let left = backends.filter(|(_, backend)| backend.is_none());
         self.backends.release(left.map(|(id, _)| id));
         self.metrics.change_rules(&delta.added, &delta.removed);
-        changed
+        (changed, propagation)
     }
 
     /// The same for everything, whatever is live.
-    fn publish_all(&self, started: Instant, since: Instant) -> bool {
+    fn publish_all(&self, started: Instant, since: Instant) -> (bool, Duration) {
         let live = self.live.load_full();
         let config = self.translator.config();
         let changed = live.generation() == 0 || !live.serves(&config);
@@ -221,12 +224,13 @@ impl Rebuild {
             let table = live.next(&config, |id| self.backends.backend(id));
             self.go_live(table, started);
         }
-        self.metrics.propagation(since.elapsed());
+        let propagation = since.elapsed();
+        self.metrics.propagation(propagation);
         self.backends.apply(&config.backends);
         let live = self.live.load_full();
         self.metrics
             .set_rules(&mut live.routes().map(|entry| &entry.route.rule.id));
-        changed
+        (changed, propagation)
     }
 
     fn go_live(&self, table: table::Table<Arc<upstream::Backend>>, started: Instant) {

@@ -24,7 +24,7 @@ pub(super) struct Service {
     /// An alias in DNS: there are no endpoints to be had.
     external: bool,
     /// TCP ports: name (empty for an unnamed one) and number.
-    ports: Vec<(Box<str>, u16)>,
+    ports: Box<[(Box<str>, u16)]>,
 }
 
 impl Service {

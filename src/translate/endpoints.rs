@@ -27,8 +27,8 @@ pub(super) struct Slice {
     pub(super) service: Option<Box<str>>,
     name: Arc<str>,
     /// TCP ports by name; an unnamed port has the empty name.
-    ports: Vec<(Box<str>, u16)>,
-    endpoints: Vec<Address>,
+    ports: Box<[(Box<str>, u16)]>,
+    endpoints: Box<[Address]>,
     /// What is ignored, without the name of the slice.
     ignored: Listed<String>,
 }

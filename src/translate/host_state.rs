@@ -67,7 +67,8 @@ impl HostState {
         pattern: &HostPattern,
         default: Option<Arc<Route>>,
     ) -> Vec<ObjectId> {
-        let (candidates, lost) = decide(pattern, &self.members);
+        let (mut candidates, lost) = decide(pattern, &self.members);
+        candidates.shrink_to_fit();
         self.routes = Arc::new(HostRoutes {
             candidates,
             default,

@@ -43,7 +43,8 @@ pub(super) fn prepare(ingress: &v1::Ingress) -> RouteObject {
     let default = spec
         .default_backend
         .as_ref()
-        .and_then(|backend| reader.default_backend(backend));
+        .and_then(|backend| reader.default_backend(backend))
+        .map(Box::new);
     for (index, rule) in spec.rules.iter().flatten().enumerate() {
         reader.rule(index, rule, spec.default_backend.as_ref());
     }
@@ -53,6 +54,7 @@ pub(super) fn prepare(ingress: &v1::Ingress) -> RouteObject {
             "there is no rule and no defaultBackend; write at least one",
         ));
     }
+    reader.rules.shrink_to_fit();
     RouteObject {
         id: reader.id,
         version: prepare::version(meta),

@@ -36,6 +36,9 @@ pub use prepare::{Prepared, prepare};
 pub use translator::{Delta, Translator};
 pub use verdict::{Condition, Verdict};
 
+/// The default of `--controller-name`.
+pub const CONTROLLER_NAME: &str = "hawser.dev/ingress-controller";
+
 /// What translation must know besides the objects.
 #[derive(Debug, Clone)]
 pub struct Options {

@@ -43,7 +43,7 @@ pub(super) struct RouteObject {
     /// Hosts of Ingress rules that name no path.
     pub(super) bare_hosts: Vec<HostPattern>,
     /// `spec.defaultBackend` of an Ingress.
-    pub(super) default: Option<Rule>,
+    pub(super) default: Option<Box<Rule>>,
     /// What was left out, and why.
     pub(super) faults: Listed<Fault>,
     pub(super) warnings: Listed<String>,
@@ -52,7 +52,7 @@ pub(super) struct RouteObject {
 impl RouteObject {
     /// Every rule, the `defaultBackend` last.
     pub(super) fn all_rules(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().chain(&self.default)
+        self.rules.iter().chain(self.default.as_deref())
     }
 
     /// Names of the Services that it refers to, some several times.
@@ -179,10 +179,13 @@ impl Rule {
         id: RouteId,
         place: Place,
         hosts: Arc<[HostPattern]>,
-        matches: Vec<Match>,
+        mut matches: Vec<Match>,
         policy: Arc<Policy>,
-        refs: Vec<Ref>,
+        mut refs: Vec<Ref>,
     ) -> Self {
+        // Most rules have one of each, and vectors that grow have room for four.
+        matches.shrink_to_fit();
+        refs.shrink_to_fit();
         let backends = refs
             .iter()
             .map(|reference| {
@@ -204,7 +207,8 @@ impl Rule {
                 })
             })
             .collect::<Option<Vec<_>>>();
-        let resolved = backends.map(|backends| {
+        let resolved = backends.map(|mut backends| {
+            backends.shrink_to_fit();
             Arc::new(ir::Route {
                 id: id.clone(),
                 backends,

@@ -218,7 +218,7 @@ pub(super) fn verdict<'a>(
     Verdict {
         object: key(&object.id),
         version: object.version.clone(),
-        backends: member.backends.iter().cloned().collect(),
+        backends: member.backends.clone(),
         ours: true,
         conditions,
         warnings: warnings.into_lines(),

@@ -56,6 +56,7 @@ pub(super) fn prepare(route: &api::WebSocketRoute) -> RouteObject {
             Err(fault) => faults.push(fault.of_rule(&name)),
         }
     }
+    rules.shrink_to_fit();
     RouteObject {
         id,
         version: prepare::version(&route.metadata),

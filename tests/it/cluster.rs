@@ -11,6 +11,7 @@ mod rights;
 mod scale;
 mod sockets;
 mod start;
+mod tenants;
 
 use std::{
     net::IpAddr,

@@ -399,3 +399,24 @@ fn kubebuilder_assets_are_honoured() {
     assert!(folder.join("helm").exists() && folder.join("kube-controller-manager").exists());
     fs::remove_dir_all(folder).unwrap();
 }
+
+/// Without the right to make network namespaces: one line that says how to get it, and a failure, never a skip.
+#[test]
+fn without_network_namespaces_it_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let no = folder.path().join("unshare");
+    std::os::unix::fs::symlink("/bin/false", no).expect("a program that fails");
+    let path = std::env::var("PATH").expect("a PATH");
+    let runner = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/with-netns");
+    let ran = Command::new(runner)
+        .args(["target/it-0", "--list"])
+        .env("PATH", format!("{}:{path}", folder.path().display()))
+        .output()
+        .expect("the script runs");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success() && ran.stdout.is_empty(), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for word in ["network namespaces", "become root", "unprivileged_userns"] {
+        assert!(said.contains(word), "{said}");
+    }
+}

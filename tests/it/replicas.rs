@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use rustix::process::Signal;
 
 use crate::kit::{control_plane::Shared, within};
 use install::{Install, Sockets};
@@ -69,10 +70,24 @@ fn three_replicas_serve_and_one_writes() {
         .await;
         sockets.go_on().await;
         assert_eq!(install.switch.refused(), 0);
+
+        // Who leads next has counted nothing yet: that is no zero.
+        let (leader, _) = install.leader(&pods).await;
+        install.node.signal(&leader, Signal::KILL);
+        let next = within(
+            Duration::from_mins(3),
+            "the next leader writes a count",
+            async || {
+                let active = install.get("chat").await.status?.connections?.active;
+                (active != 30).then_some(active)
+            },
+        )
+        .await;
+        assert!(0 < next && next < 30, "{next} of 30 are left");
     });
 }
 
-/// They have the same field managers and see each other's objects.
+/// They see each other's objects.
 #[test]
 fn installs_write_only_about_their_own_routes() {
     let plane = PLANE.get();

@@ -30,6 +30,11 @@ apiVersion: networking.k8s.io/v1
 kind: IngressClass
 metadata: {name: other}
 spec: {controller: example.com/other}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: second}
+spec: {controller: hawser.dev/second}
 ";
 
 fn plane() -> Handle {

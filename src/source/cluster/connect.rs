@@ -15,7 +15,7 @@ use kube::config::{
 };
 use tracing::info;
 
-use super::Settings;
+use super::{Settings, managers::Managers};
 
 /// For the connection and its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,6 +39,8 @@ pub struct Cluster {
     pub(in crate::source) client: kube::Client,
     /// Namespace of the pod, or of the context.
     pub namespace: String,
+    /// In whose name it is written.
+    pub(in crate::source) managers: Managers,
 }
 
 /// Why there is no way to an API server.
@@ -68,7 +70,11 @@ pub async fn connect(settings: &Settings) -> Result<Cluster, ConnectError> {
     let client = kube::Client::try_from(config)
         .map_err(|error| bad(format!("{origin}: {}", client_words(&error))))?;
     info!(%server, configuration = %origin, "the cluster");
-    Ok(Cluster { client, namespace })
+    Ok(Cluster {
+        client,
+        namespace,
+        managers: Managers::of(&settings.controller_name),
+    })
 }
 
 /// Where the configuration is, in words, and the configuration.
@@ -147,7 +153,8 @@ async fn from_files(
         context: Some(chosen.context.clone()),
         ..KubeConfigOptions::default()
     };
-    let config = Config::from_custom_kubeconfig(merged, &options)
+    let authority = authority(&merged, &chosen.cluster);
+    let mut config = Config::from_custom_kubeconfig(merged, &options)
         .await
         .map_err(|error| bad(format!("{origin}: {}", config_words(&error, &chosen))))?;
     if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
@@ -156,7 +163,18 @@ async fn from_files(
             chosen.cluster
         )));
     }
+    // It is read anew once in a minute, as in a pod: authorities are replaced while Hawser runs.
+    config.root_cert_file = authority;
     Ok((format!("{origin}, context {}", chosen.context), config))
+}
+
+/// The file of a cluster's certificate authority: what stands in the kubeconfig itself comes first.
+fn authority(config: &Kubeconfig, cluster: &str) -> Option<PathBuf> {
+    let cluster = config.clusters.iter().find(|it| it.name == cluster);
+    let cluster = cluster.and_then(|it| it.cluster.as_ref())?;
+    let file = cluster.certificate_authority.as_ref();
+    let inline = cluster.certificate_authority_data.is_some();
+    file.filter(|_| !inline).map(PathBuf::from)
 }
 
 fn read(path: &Path) -> Result<Kubeconfig, String> {

@@ -22,7 +22,8 @@ use super::{
     Observed, StoredObject,
     decode::decode,
     kind::Kind,
-    known::{Known, Mark},
+    known::Known,
+    managers::Managers,
     raw::Raw,
     stored,
     watch::{Signal, What},
@@ -33,7 +34,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// Signals that wait. Each may be a page of 500 objects.
+/// Signals that wait.
 pub(super) const QUEUE: usize = 32;
 
 /// Changes come in groups (`kubectl apply -f`, a rollout): a table is built when none has come for this long,
@@ -73,6 +74,7 @@ pub(super) struct Feed<S> {
     observed: Arc<Observed>,
     metrics: Arc<Metrics>,
     guard: Duration,
+    managers: Managers,
     prints: RandomState,
     pending: BTreeMap<ObjectKey, Change>,
     stored: BTreeMap<ObjectKey, Option<StoredObject>>,
@@ -146,6 +148,7 @@ impl<S: Sink> Feed<S> {
         observed: Arc<Observed>,
         metrics: Arc<Metrics>,
         guard: Duration,
+        managers: Managers,
     ) -> Self {
         Self {
             parts,
@@ -153,6 +156,7 @@ impl<S: Sink> Feed<S> {
             observed,
             metrics,
             guard,
+            managers,
             prints: RandomState::new(),
             pending: BTreeMap::new(),
             stored: BTreeMap::new(),
@@ -208,7 +212,13 @@ impl<S: Sink> Feed<S> {
         self.sink.apply(changes);
     }
 
-    fn signal(&mut self, Signal { watch, at, what }: Signal) {
+    fn signal(&mut self, signal: Signal) {
+        let Signal {
+            watch,
+            at,
+            what,
+            place: _place,
+        } = signal;
         let Some(kind) = self.parts.get(watch).map(|part| part.kind) else {
             return;
         };
@@ -245,15 +255,12 @@ impl<S: Sink> Feed<S> {
     /// An object of a list or an event.
     fn object(&mut self, watch: usize, kind: Kind, mut raw: Raw, at: Instant, listed: bool) {
         let key = raw.key(kind);
-        if let Some(stored) = stored::take(kind, &mut raw)
+        if let Some(stored) = stored::take(kind, &mut raw, &self.managers)
             && self.observed.get(&key).is_none_or(|known| *known != stored)
         {
             self.stored.insert(key.clone(), Some(stored));
         }
-        let mark = Mark {
-            version: raw.version(),
-            print: raw.print(kind, &self.prints),
-        };
+        let mark = raw.print(kind, &self.prints);
         let Some(part) = self.parts.get_mut(watch) else {
             return;
         };

@@ -1,6 +1,6 @@
 //! What is known of the objects of one kind, and what a list or an event changes about it. Pure: time comes in.
 //!
-//! Of each object only its version and a print are kept. Between the begin and the end of a list nothing changes;
+//! Of each object only a print is kept. Between the begin and the end of a list nothing changes;
 //! a list that never ends changes nothing.
 
 use std::{
@@ -11,16 +11,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::guard;
-use crate::{api::ObjectKey, ir::ObjectVersion};
+use crate::api::ObjectKey;
 
-/// What tells one version of an object from the next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark {
-    /// Its uid and generation: what verdicts are about.
-    pub(super) version: ObjectVersion,
-    /// Of what counts.
-    pub(super) print: u64,
-}
+/// What tells one version of an object from the next: a print of what counts, and of what verdicts are about.
+pub(super) type Mark = u64;
 
 /// Namespace and name.
 type Name = (Box<str>, Box<str>);

@@ -17,6 +17,7 @@ mod guard;
 mod health;
 mod kind;
 mod known;
+mod managers;
 mod observed;
 mod raw;
 mod stored;
@@ -24,7 +25,7 @@ mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -37,6 +38,7 @@ use self::{
 use super::rebuild::Rebuild;
 
 pub use connect::{Cluster, ConnectError, connect};
+pub(in crate::source) use managers::{CONDITIONS, COUNTS};
 pub use observed::{
     Address, Observed, StoredCondition, StoredIngress, StoredObject, StoredRoute, StoredStatus,
 };
@@ -52,6 +54,8 @@ pub struct Settings {
     pub namespaces: Vec<String>,
     /// `--relist-guard`; zero = off.
     pub relist_guard: Duration,
+    /// `--controller-name`: what is written is written in its name.
+    pub controller_name: String,
 }
 
 /// Watches the cluster until `stop`, feeding `rebuild` and `observed`. Never returns early.
@@ -67,6 +71,7 @@ pub async fn watch(
     let kinds = targets.iter().map(|(kind, _)| *kind);
     let health = Arc::new(Health::new(kinds, Arc::clone(&metrics)));
     let (signals, received) = mpsc::channel(feed::QUEUE);
+    let places = Arc::new(Semaphore::new(watch::PAGES));
     let watches = TaskTracker::new();
     let mut parts = Vec::new();
     for (number, (kind, namespace)) in targets.into_iter().enumerate() {
@@ -82,6 +87,7 @@ pub async fn watch(
             namespace,
             client: cluster.client.clone(),
             signals: signals.clone(),
+            places: Arc::clone(&places),
             relist,
             health: Arc::clone(&health),
             metrics: Arc::clone(&metrics),
@@ -90,7 +96,14 @@ pub async fn watch(
     }
     drop(signals);
     watches.close();
-    let feed = Feed::new(parts, rebuild, observed, metrics, settings.relist_guard);
+    let feed = Feed::new(
+        parts,
+        rebuild,
+        observed,
+        metrics,
+        settings.relist_guard,
+        cluster.managers,
+    );
     tokio::join!(feed::run(feed, received, stop), watches.wait());
 }
 

@@ -49,8 +49,10 @@ pub enum StoredStatus {
 /// Stored status of a `WebSocketRoute`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StoredRoute {
-    /// A field manager of Hawser (`hawser` or `hawser-counts`) owns some of it.
+    /// The field manager of this install for conditions owns some of it.
     pub ours: bool,
+    /// The one for counts does.
+    pub counted: bool,
     /// `status.observedGeneration`.
     pub observed_generation: Option<i64>,
     /// `status.reason`.
@@ -85,7 +87,7 @@ pub struct StoredCondition {
 pub struct StoredIngress {
     /// `status.loadBalancer.ingress`.
     pub addresses: Vec<Address>,
-    /// The field manager `hawser` owns them.
+    /// The field manager of this install owns them.
     pub ours: bool,
 }
 

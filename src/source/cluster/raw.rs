@@ -1,7 +1,10 @@
 //! An object as it comes from the API server: any JSON that names itself. So no object, whatever it holds, can make
 //! a list or a watch fail.
 
-use std::{borrow::Cow, hash::BuildHasher, hash::Hasher as _};
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, Hash as _, Hasher},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -11,11 +14,8 @@ use kube::{
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::kind::Kind;
+use super::{kind::Kind, managers};
 use crate::{api::ObjectKey, ir::ObjectVersion};
-
-/// Field managers of what Hawser reports.
-const MANAGERS: [&str; 2] = ["hawser", "hawser-counts"];
 
 /// An object that was not decoded yet.
 #[derive(Debug, Clone)]
@@ -24,8 +24,8 @@ pub(super) struct Raw {
     meta: ObjectMeta,
     /// All of it but `managedFields`, which may be more than half.
     value: Value,
-    /// One of [`MANAGERS`] owns something of the status.
-    reported: bool,
+    /// Field managers of Hawser, of any install, that own something of the status.
+    managers: Vec<Box<str>>,
 }
 
 impl Raw {
@@ -51,7 +51,7 @@ impl Raw {
                     .and_then(Value::as_i64),
                 ..ObjectMeta::default()
             },
-            reported: managed.as_ref().is_some_and(reported),
+            managers: managed.as_ref().map(status_managers).unwrap_or_default(),
             value,
         }
     }
@@ -79,9 +79,9 @@ impl Raw {
         version.filter(|version| !version.is_empty())
     }
 
-    /// Whether some of the status is Hawser's.
-    pub(super) fn is_reported(&self) -> bool {
-        self.reported
+    /// Whether some of the status is this field manager's.
+    pub(super) fn is_reported_by(&self, manager: &str) -> bool {
+        self.managers.iter().any(|known| **known == *manager)
     }
 
     /// Takes the status out.
@@ -94,7 +94,7 @@ impl Raw {
         self.value
     }
 
-    /// A print of what counts: everything but the status and the bookkeeping of the API server.
+    /// A print of what counts: everything but the status and the bookkeeping of the API server; and of its version.
     pub(super) fn print(&self, kind: Kind, prints: &impl BuildHasher) -> u64 {
         // Of endpoints, annotations only say when they changed; a Service's are for load balancers.
         let metadata: &[&str] = if kind.is_route() || kind == Kind::IngressClass {
@@ -103,6 +103,7 @@ impl Raw {
             &["labels", "creationTimestamp"]
         };
         let mut print = prints.build_hasher();
+        (&self.meta.uid, self.meta.generation).hash(&mut print);
         for field in metadata {
             add(
                 &mut print,
@@ -121,20 +122,21 @@ impl Raw {
     }
 }
 
-fn add(print: &mut impl std::hash::Hasher, value: Option<&Value>) {
-    use std::hash::Hash as _;
+fn add(print: &mut impl Hasher, value: Option<&Value>) {
     value.hash(print);
 }
 
-/// Whether an entry of `metadata.managedFields` says that Hawser wrote some of the status. What it owns of an Ingress
-/// are the addresses.
-fn reported(managed: &Value) -> bool {
-    managed.as_array().into_iter().flatten().any(|entry| {
+/// Who of Hawser wrote some of the status, by `metadata.managedFields`. What it owns of an Ingress are the addresses.
+fn status_managers(fields: &Value) -> Vec<Box<str>> {
+    let entries = fields.as_array().into_iter().flatten();
+    let managers = entries.filter_map(|entry| {
         let text = |field: &str| entry.get(field).and_then(Value::as_str);
-        text("manager").is_some_and(|manager| MANAGERS.contains(&manager))
-            && text("subresource") == Some("status")
-            && entry.pointer("/fieldsV1/f:status").is_some()
-    })
+        let manager = text("manager").filter(|manager| manager.starts_with(managers::CONDITIONS));
+        let status =
+            text("subresource") == Some("status") && entry.pointer("/fieldsV1/f:status").is_some();
+        manager.filter(|_| status).map(Into::into)
+    });
+    managers.collect()
 }
 
 impl<'de> Deserialize<'de> for Raw {
@@ -214,6 +216,7 @@ mod tests {
         for (pointer, text) in [
             ("/spec/ingressClassName", "other"),
             ("/metadata/labels/app", "other"),
+            ("/metadata/uid", "2"),
         ] {
             let other =
                 ingress(|value| *value.pointer_mut(pointer).expect("a field") = text.into());
@@ -223,12 +226,13 @@ mod tests {
 
     #[test]
     fn whose_status_it_is_is_read_from_managed_fields() {
-        assert!(Raw::new(ingress(|_| ())).is_reported());
+        assert!(Raw::new(ingress(|_| ())).is_reported_by("hawser"));
+        assert!(!Raw::new(ingress(|_| ())).is_reported_by("hawser@hawser.dev/other"));
         for pointer in ["manager", "subresource"] {
             let pointer = format!("/metadata/managedFields/0/{pointer}");
             let other =
                 ingress(|value| *value.pointer_mut(&pointer).expect("a field") = "x".into());
-            assert!(!Raw::new(other).is_reported(), "{pointer}");
+            assert!(!Raw::new(other).is_reported_by("hawser"), "{pointer}");
         }
     }
 

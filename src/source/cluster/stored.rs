@@ -5,18 +5,25 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Address, StoredCondition, StoredIngress, StoredObject, StoredRoute, StoredStatus, kind::Kind,
+    Address, StoredCondition, StoredIngress, StoredObject, StoredRoute, StoredStatus,
+    kind::Kind,
+    managers::{self, Managers},
     raw::Raw,
 };
 
 /// Takes the status out of an object that Hawser reports about. What cannot be read counts as absent: Hawser then
 /// writes it anew.
-pub(super) fn take(kind: Kind, raw: &mut Raw) -> Option<StoredObject> {
-    let ours = raw.is_reported();
+pub(super) fn take(kind: Kind, raw: &mut Raw, managers: &Managers) -> Option<StoredObject> {
+    let is_by = |manager| raw.is_reported_by(&managers.name(manager));
+    let (ours, counted) = (is_by(managers::CONDITIONS), is_by(managers::COUNTS));
     let resource_version = raw.resource_version().unwrap_or_default().into();
     let status = raw.take_status().unwrap_or_default();
     let status = match kind {
-        Kind::WebSocketRoute => StoredStatus::Route(route(&status, ours)),
+        Kind::WebSocketRoute => StoredStatus::Route(StoredRoute {
+            ours,
+            counted,
+            ..route(&status)
+        }),
         Kind::Ingress => StoredStatus::Ingress(StoredIngress {
             addresses: addresses(&status),
             ours,
@@ -35,10 +42,9 @@ fn read<T: DeserializeOwned>(value: &Value, field: &str) -> Option<T> {
     T::deserialize(value.get(field)?).ok()
 }
 
-fn route(status: &Value, ours: bool) -> StoredRoute {
+fn route(status: &Value) -> StoredRoute {
     let conditions = status.get("conditions").and_then(Value::as_array);
     StoredRoute {
-        ours,
         observed_generation: read(status, "observedGeneration"),
         reason: read(status, "reason"),
         conditions: conditions
@@ -58,6 +64,7 @@ fn route(status: &Value, ours: bool) -> StoredRoute {
         connections: status
             .get("connections")
             .and_then(|connections| read(connections, "active")),
+        ..StoredRoute::default()
     }
 }
 
@@ -81,7 +88,9 @@ mod tests {
 
     fn stored(kind: Kind, status: &Value) -> StoredStatus {
         let mut raw = Raw::new(json!({"metadata": {"name": "x"}, "status": status}));
-        take(kind, &mut raw).expect("a kind with a status").status
+        take(kind, &mut raw, &Managers::default())
+            .expect("a kind with a status")
+            .status
     }
 
     #[test]

@@ -12,7 +12,7 @@ use kube::{
     api::{ListParams, WatchEvent, WatchParams},
 };
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,10 @@ const SLACK: Duration = Duration::from_secs(5);
 
 /// For one page, or until a watch is open. A page of 500 large objects on a slow line takes seconds.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// Pages of all watches that wait or are being taken. Lists come faster than they are decoded, and 500 objects as JSON
+/// are megabytes: without a bound all of a start would be in memory at once, and what is kept between it.
+pub(super) const PAGES: usize = 2;
 
 /// Waiting time after the first failure, doubled with every further one.
 const FIRST_WAIT: Duration = Duration::from_millis(400);
@@ -56,6 +60,8 @@ pub(super) struct Signal {
     pub(super) at: Instant,
     /// What.
     pub(super) what: What,
+    /// Of a page: its place among [`PAGES`], until it is taken.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 /// What a watch tells.
@@ -93,6 +99,8 @@ pub(super) struct Watch {
     pub(super) namespace: Option<String>,
     pub(super) client: kube::Client,
     pub(super) signals: mpsc::Sender<Signal>,
+    /// [`PAGES`].
+    pub(super) places: Arc<Semaphore>,
     /// Asks for a new list.
     pub(super) relist: Arc<Notify>,
     pub(super) health: Arc<Health>,
@@ -248,10 +256,17 @@ impl Watch {
     }
 
     async fn send(&self, what: What) {
+        let at = Instant::now();
+        // Asked for only now: an API server that is slow with one list does not hold up the others.
+        let place = match &what {
+            What::Page(_) => Arc::clone(&self.places).acquire_owned().await.ok(),
+            _ => None,
+        };
         let signal = Signal {
             watch: self.number,
-            at: Instant::now(),
+            at,
             what,
+            place,
         };
         // It is closed only while the process ends.
         let _ = self.signals.send(signal).await;
@@ -364,3 +379,6 @@ fn backoff(failures: u32) -> Duration {
         .min(LONGEST_WAIT);
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
+
+#[cfg(test)]
+mod tests;

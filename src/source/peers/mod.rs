@@ -19,6 +19,7 @@ mod view;
 use std::{path::PathBuf, sync::Arc};
 
 use hashbrown::HashMap;
+use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,12 @@ pub struct Settings {
     pub token_file: PathBuf,
 }
 
+/// Longest JWKS: some hundreds of keys. An API server has a few.
+const MAX_KEYS: usize = 256 * 1024;
+
+/// So much of an answer that is no JWKS goes into the log.
+const MAX_WORDS: usize = 300;
+
 /// Requests of peers that are answered at the same time: one leader asks two things.
 const MAX_REQUESTS: usize = 16;
 
@@ -71,12 +78,7 @@ impl Server {
     ) -> Self {
         let fetch: Fetch = Box::new(move || {
             let client = cluster.client.clone();
-            Box::pin(async move {
-                let request = http::Request::get("/openid/v1/jwks").body(Vec::new());
-                let request = request.map_err(|error| error.to_string())?;
-                let text = client.request_text(request).await;
-                text.map_err(|error| error.to_string())
-            })
+            Box::pin(keys(client))
         });
         Self::with(fetch, settings, verdicts, connections)
     }
@@ -95,6 +97,23 @@ impl Server {
             epoch: format!("{:016x}", fastrand::u64(..)),
         }
     }
+}
+
+/// The JWKS of the API server.
+async fn keys(client: kube::Client) -> Result<String, String> {
+    let tell = |error: &dyn std::fmt::Display| error.to_string();
+    let request = http::Request::get("/openid/v1/jwks").body(kube::client::Body::empty());
+    let request = request.map_err(|error| tell(&error))?;
+    let answer = client.send(request).await.map_err(|error| tell(&error))?;
+    let (head, body) = answer.into_parts();
+    let body = Limited::new(body, MAX_KEYS).collect().await;
+    let body = body.map_err(|error| tell(&error))?.to_bytes();
+    let text = String::from_utf8(body.into()).map_err(|error| tell(&error))?;
+    if head.status == http::StatusCode::OK {
+        return Ok(text);
+    }
+    let words: String = text.chars().take(MAX_WORDS).collect();
+    Err(format!("{}: {words}", head.status))
 }
 
 /// Asks the others while this replica leads; `view` is what they said.

@@ -89,15 +89,6 @@ impl RouteStatus {
         self.conditions.iter().find(|known| *known.type_ == *type_)
     }
 
-    /// The newest generation that it speaks of.
-    pub(super) fn generation(&self) -> Option<i64> {
-        let conditions = self
-            .conditions
-            .iter()
-            .map(|known| known.observed_generation);
-        conditions.chain([self.observed_generation]).max().flatten()
-    }
-
     /// Whether it says anything.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()

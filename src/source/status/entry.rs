@@ -25,16 +25,16 @@ use crate::{
 /// How long what was written is taken for stored although the watch has not shown it.
 const ECHO: Duration = Duration::from_secs(30);
 
+/// How long the addresses of an Ingress whose class went to another install stay: that one owns the same ones by then,
+/// and nobody who makes DNS records of them sees none.
+const HANDOVER: Duration = Duration::from_secs(2);
+
 /// One object.
 #[derive(Debug)]
 pub(super) struct Entry {
     verdict: Arc<Verdict>,
-    /// Since when this version is live here.
+    /// Since when this version is live here, as ours or not.
     since: Instant,
-    /// The last generation that was ours: what is stored about it may be removed.
-    ours_at: Option<i64>,
-    /// The counts may be removed.
-    counts_left: bool,
     /// What was written and not yet seen in the watch.
     written: Option<Box<(RouteStatus, Instant)>>,
     /// Counts to be written.
@@ -95,10 +95,8 @@ impl Entry {
     /// An object that is new here.
     pub(super) fn new(verdict: Arc<Verdict>, now: Instant) -> Self {
         Self {
-            ours_at: verdict.ours.then_some(verdict.version.generation),
             verdict,
             since: now,
-            counts_left: false,
             written: None,
             pending: None,
             counted: None,
@@ -117,14 +115,9 @@ impl Entry {
             return;
         }
         let revived = dead(&self.verdict).is_some() && dead(&verdict).is_none();
-        if revived || verdict.version != self.verdict.version {
+        let moved = verdict.ours != self.verdict.ours;
+        if revived || moved || verdict.version != self.verdict.version {
             self.since = now;
-        }
-        if verdict.ours {
-            self.ours_at = Some(verdict.version.generation);
-            self.counts_left = false;
-        } else {
-            self.counts_left |= self.verdict.ours;
         }
         self.given_up = false;
         self.verdict = verdict;
@@ -165,14 +158,17 @@ impl Entry {
         clock: &Time,
     ) -> Plan {
         let (base, echo) = self.base(stored, now);
-        if !self.verdict.ours {
-            return Plan::rest(self.leave(stored, &base), echo);
-        }
         let generation = self.verdict.version.generation;
         if version.generation > generation {
             // A newer verdict is on its way, and a replica that knows it may have written. What is stored about a
             // generation that the object never had was meant for one of the same name: that is written over.
             return Plan::rest(None, echo);
+        }
+        if !self.verdict.ours {
+            // Another install has another field manager: what this one wrote is its own to take back, whoever wrote
+            // since.
+            let write = stored.ours && !base.is_empty();
+            return Plan::rest(write.then(|| Said::Route(RouteStatus::default())), echo);
         }
         let facts = Facts {
             version: &self.verdict.version,
@@ -203,10 +199,13 @@ impl Entry {
         &mut self,
         stored: &StoredIngress,
         want: &[Address],
-        published: &[Address],
         now: Instant,
     ) -> Plan {
-        match ingress::step(self.verdict.ours, stored, want, published, &self.past, now) {
+        let handed_over = self.since + HANDOVER;
+        if !self.verdict.ours && now < handed_over {
+            return Plan::rest(None, Some(handed_over));
+        }
+        match ingress::step(self.verdict.ours, stored, want, &self.past, now) {
             Step::Nothing => Plan::rest(None, None),
             Step::There => {
                 self.past.saw(want, now);
@@ -231,8 +230,7 @@ impl Entry {
         let early = last.is_some_and(|last| now < last + counts::INTERVAL);
         self.pending = match counts {
             Some(_) if early => None,
-            Some(counts) => Some(counts),
-            None => self.counts_left.then(Counts::default),
+            counts => Some(counts.unwrap_or_default()),
         };
         self.counts(stored).is_some()
     }
@@ -244,7 +242,7 @@ impl Entry {
         };
         let (before, pending) = (Counts::stored(route), self.pending.as_ref()?);
         let ours = if pending.is_empty() {
-            !self.verdict.ours && route.ours
+            !self.verdict.ours && route.counted
         } else {
             self.verdict.ours
         };
@@ -255,14 +253,8 @@ impl Entry {
     /// It was written.
     pub(super) fn wrote(&mut self, said: Said, now: Instant) {
         match said {
-            Said::Route(status) => {
-                if status.is_empty() {
-                    self.ours_at = None;
-                }
-                self.written = Some(Box::new((status, now)));
-            }
-            Said::Counts(counts) => {
-                self.counts_left = !self.verdict.ours && !counts.is_empty();
+            Said::Route(status) => self.written = Some(Box::new((status, now))),
+            Said::Counts(_) => {
                 self.counted = Some(now);
                 self.pending = None;
             }
@@ -281,20 +273,6 @@ impl Entry {
         }
         self.written = None;
         (stored, None)
-    }
-
-    /// Takes back what this Hawser said about an object that is not its own any more. Another one, with the same
-    /// field managers, may have written since, or ever: what is about a generation that was never ours stays, also
-    /// when the object is newer, for then its own Hawser is about to write.
-    fn leave(&mut self, stored: &StoredRoute, base: &RouteStatus) -> Option<Said> {
-        if !stored.ours || base.is_empty() {
-            return None;
-        }
-        if self.ours_at.is_none() || self.ours_at < base.generation() {
-            return None;
-        }
-        self.counts_left = true;
-        Some(Said::Route(RouteStatus::default()))
     }
 }
 

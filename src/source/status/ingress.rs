@@ -2,7 +2,7 @@
 //!
 //! Its list of entries is one value: whoever applies it replaces all of it. Therefore Hawser writes the same
 //! addresses to an object once, and then only where the field is empty: two writers with different addresses
-//! come to rest.
+//! come to rest. Two with the same own it together, and what one gives up stays the other's.
 
 use std::time::Duration;
 
@@ -36,27 +36,26 @@ pub(super) enum Step {
     Apply(Vec<Address>),
 }
 
-/// What to do with an Ingress, `ours` or not. `published`: every address that this process ever published.
+/// What to do with an Ingress, `ours` or not.
 pub(super) fn step(
     ours: bool,
     stored: &StoredIngress,
     want: &[Address],
-    published: &[Address],
     past: &Past,
     now: Instant,
 ) -> Step {
     let want = sorted(want);
     let there = sorted(&stored.addresses);
     if !ours || want.is_empty() {
-        let known = there.iter().all(|address| published.contains(address));
-        let remove = stored.ours && !there.is_empty() && known && !past.emptied;
+        let remove = stored.ours && !there.is_empty() && !past.emptied;
         return if remove {
             Step::Apply(Vec::new())
         } else {
             Step::Nothing
         };
     }
-    if there == want {
+    // Only what is owned stays when another install with the same addresses gives up its own.
+    if there == want && stored.ours {
         return Step::There;
     }
     match &past.had {

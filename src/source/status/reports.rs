@@ -28,9 +28,6 @@ use crate::{
     },
 };
 
-/// Addresses that this process published, remembered to be able to take them back.
-const MAX_PUBLISHED: usize = 64;
-
 /// Objects that are looked at before others get the thread.
 const BATCH: usize = 256;
 
@@ -57,7 +54,6 @@ pub(super) struct Reports {
     view: Arc<View>,
     heard: Heard,
     addresses: Option<Arc<[Address]>>,
-    published: Vec<Address>,
     /// Kinds and namespaces where Hawser may not write, until then.
     forbidden: HashMap<(String, String), Forbidden>,
 }
@@ -95,7 +91,6 @@ impl Reports {
             view: Arc::default(),
             heard: Heard::default(),
             addresses: None,
-            published: Vec::new(),
             forbidden: HashMap::new(),
         }
     }
@@ -160,13 +155,6 @@ impl Reports {
 
     /// The addresses to publish.
     pub(super) fn addresses(&mut self, addresses: Option<Arc<[Address]>>) {
-        for address in addresses.iter().flat_map(|addresses| addresses.iter()) {
-            if !self.published.contains(address) {
-                self.published.push(address.clone());
-            }
-        }
-        let old = self.published.len().saturating_sub(MAX_PUBLISHED);
-        self.published.drain(..old);
         self.addresses = addresses;
         let ingresses = self.entries.keys().filter(|key| key.kind == "Ingress");
         for key in ingresses.cloned().collect::<Vec<_>>() {
@@ -227,6 +215,9 @@ impl Reports {
         }
         for _ in 0..BATCH {
             let Some(key) = self.dirty.pop_front() else {
+                // A start looks at everything; the room for that is not needed again.
+                self.dirty.shrink_to(BATCH);
+                self.is_dirty.shrink_to(BATCH);
                 return false;
             };
             self.is_dirty.remove(&key);
@@ -381,7 +372,7 @@ impl Reports {
             }
             StoredStatus::Ingress(ingress) => {
                 let addresses = self.addresses.as_deref()?;
-                entry.ingress(ingress, addresses, &self.published, now)
+                entry.ingress(ingress, addresses, now)
             }
         };
         let Plan {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::queue::Lane;
 use crate::{
     api::{ObjectKey, WebSocketRoute},
-    source::cluster::Cluster,
+    source::cluster::{self, Cluster},
 };
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Resource;
@@ -33,7 +33,7 @@ pub(super) struct Write {
     pub(super) uid: String,
     /// Its `resourceVersion`, so that a write that is late conflicts: the API server compares no UIDs here.
     pub(super) resource_version: Box<str>,
-    /// Who writes.
+    /// Who writes, without the name of the install.
     pub(super) manager: &'static str,
     /// Everything that this manager says.
     pub(super) status: Value,
@@ -76,8 +76,8 @@ impl Answer {
 /// The field manager of a lane.
 pub(super) fn manager(lane: Lane) -> &'static str {
     match lane {
-        Lane::Conditions => "hawser",
-        Lane::Counts => "hawser-counts",
+        Lane::Conditions => cluster::CONDITIONS,
+        Lane::Counts => cluster::COUNTS,
     }
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn apply(cluster: &Cluster, write: &Write) -> Answer {
 
 async fn send(cluster: &Cluster, write: &Write) -> Result<Answer, String> {
     let (_, path) = resource(&write.object);
-    let params = PatchParams::apply(write.manager).force();
+    let params = PatchParams::apply(&cluster.managers.name(write.manager)).force();
     let request = Request::new(path)
         .patch_subresource(
             "status",

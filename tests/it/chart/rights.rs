@@ -98,6 +98,21 @@ fn only_roles_of_the_chart_are_bound_and_all_of_them() {
     }
 }
 
+/// Row 83 of the fault catalogue: what is called before an object is stored can be called by anybody who reaches it.
+/// The CRD's own rules check objects.
+#[test]
+fn no_webhook_and_no_api_service_exist() {
+    for (name, objects) in rendered() {
+        for object in &objects {
+            let kind = object["kind"].as_str().expect("a kind");
+            let called = kind.ends_with("WebhookConfiguration") || kind == "APIService";
+            assert!(!called, "{name}: {kind}");
+            let conversion = &object["spec"]["conversion"]["strategy"];
+            assert!(conversion.is_null() || conversion == "None", "{name}");
+        }
+    }
+}
+
 /// The Lease can be taken by its name alone, so that a neighbour's cannot be stolen.
 #[test]
 fn the_lease_is_named() {

@@ -13,7 +13,11 @@ use super::{
 };
 use crate::kit::{client, hawser::Hawser, manifest, origin};
 
-const SOCKETS: usize = 500;
+/// 500, or 1,000 in long runs.
+fn count() -> usize {
+    let long = env::var_os("HAWSER_SOAK_MINUTES").is_some();
+    if long { 1_000 } else { 500 }
+}
 
 /// 90 s, or what a long run asks for.
 fn length() -> Duration {
@@ -36,7 +40,7 @@ fn an_api_server_that_is_gone_is_no_outage() {
         let hawser = start(&plane, plane.admin(), &[]).await;
         hawser.ready().await;
         answers(&hawser, "old", 200).await;
-        let sockets = Sockets::open(SOCKETS, hawser.http, "chat.test", "/ws").await;
+        let sockets = Sockets::open(count(), hawser.http, "chat.test", "/ws").await;
 
         let lines = hawser.log().len();
         let generation = hawser.generation().await;

@@ -1,6 +1,10 @@
 //! F6, and rights in single namespaces: what Hawser may not see is named, the rest goes on.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use super::{answers, apply, delete, here, own_plane, page, plane, start, status, warnings};
 use crate::kit::{
@@ -150,6 +154,78 @@ fn a_token_that_is_no_longer_valid_is_read_anew() {
         fs::write(&file, token).expect("written");
         within(MINUTES, "the new token is used", async || {
             (status(&hawser, "token-second").await? == 200).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_token_that_expires_is_read_anew() {
+    let plane = plane();
+    plane.run(async || {
+        let namespace = plane.namespace("expiry").await;
+        let http = origin::http_on(here()).await;
+        let yaml = manifest::service("pages", &[http.addr])
+            + &page("expiry-first")
+            + &cluster_role(&namespace, &[RULES, SERVICES, CLASSES]);
+        apply(&plane, &namespace, &yaml);
+        let (kubeconfig, file) = with_token_file(&plane, &namespace).await;
+        // The API server grants a minute more.
+        let until = SystemTime::now() - Duration::from_secs(30);
+        let short = plane.token_until(&namespace, "hawser", until).await;
+        fs::write(&file, short).expect("written");
+        let hawser = start(&plane, &kubeconfig, &[]).await;
+        hawser.ready().await;
+        answers(&hawser, "expiry-first", 200).await;
+
+        let words = [
+            "refuses the credentials (401 Unauthorized)",
+            "what is live stays",
+        ];
+        warned(&hawser, 0, &words).await;
+        assert!(hawser.is_ready().await);
+        answers(&hawser, "expiry-first", 200).await;
+        let token = plane.token(&namespace, "hawser", "").await;
+        fs::write(&file, token).expect("written");
+        apply(&plane, &namespace, &page("expiry-second"));
+        within(MINUTES, "the new token is used", async || {
+            (status(&hawser, "expiry-second").await? == 200).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_new_certificate_authority_is_believed_once_its_file_has_it() {
+    let plane = own_plane();
+    plane.run(async || {
+        let namespace = plane.namespace("authority").await;
+        let http = origin::http_on(here()).await;
+        let yaml = manifest::service("pages", &[http.addr])
+            + &page("first")
+            + &cluster_role(&namespace, &[RULES, SERVICES, CLASSES]);
+        apply(&plane, &namespace, &yaml);
+        let (kubeconfig, _) = with_token_file(&plane, &namespace).await;
+        let authority = plane.folder().join("trusted.crt");
+        fs::write(&authority, plane.ca()).expect("written");
+        let text = fs::read_to_string(&kubeconfig).expect("a kubeconfig");
+        let (before, rest) = text.split_once("certificate-authority-data: ").expect("it");
+        let (_, after) = rest.split_once('}').expect("the end of the cluster");
+        let named = format!("certificate-authority: {}", authority.display());
+        fs::write(&kubeconfig, [before, &named, "}", after].concat()).expect("written");
+        let hawser = start(&plane, &kubeconfig, &[]).await;
+        hawser.ready().await;
+        answers(&hawser, "first", 200).await;
+
+        let lines = hawser.log().len();
+        plane.rotate_authority().await;
+        warned(&hawser, lines, &["certificate", "what is live stays"]).await;
+        answers(&hawser, "first", 200).await;
+        assert!(hawser.is_ready().await);
+        fs::write(&authority, plane.ca()).expect("written");
+        apply(&plane, &namespace, &page("second"));
+        within(MINUTES, "the new authority is believed", async || {
+            (status(&hawser, "second").await? == 200).then_some(())
         })
         .await;
     });

@@ -24,9 +24,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::{Namespace, ServiceAccount},
@@ -38,6 +39,7 @@ use kube::{
 };
 use parking_lot::Mutex;
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
+use serde_json::json;
 
 use super::{eventually, janitor::Folder, netns::Netns, process::Process, within};
 use certificates::{Authority, Credential};
@@ -61,7 +63,7 @@ pub struct ControlPlane {
     pub(super) etcd: Mutex<Option<Process>>,
     netns: Netns,
     folder: Folder,
-    authority: Authority,
+    pub(super) authority: Mutex<Authority>,
     programs: PathBuf,
     admin: PathBuf,
     started: Duration,
@@ -122,7 +124,7 @@ impl ControlPlane {
             netns,
             admin: folder.path().join("admin.conf"),
             folder,
-            authority: Authority::new(),
+            authority: Mutex::new(Authority::new()),
             programs,
             started: Duration::ZERO,
             count: AtomicU32::new(0),
@@ -146,12 +148,8 @@ impl ControlPlane {
     }
 
     fn write_files(&self) {
-        self.write("ca.crt", &self.authority.pem());
-        let server =
-            self.authority
-                .server(&[ADDRESS, "127.0.0.1", "10.0.0.1", "kubernetes.default.svc"]);
-        self.write("server.crt", &server.certificate);
-        self.write("server.key", &server.key);
+        self.write("ca.crt", &self.ca());
+        self.write_server();
         self.write(
             "audit.yaml",
             "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n\
@@ -160,6 +158,23 @@ impl ControlPlane {
         self.new_service_account_key();
         self.kubeconfig("admin", &["system:masters"]);
         self.kubeconfig("system:kube-controller-manager", &[]);
+    }
+
+    fn write_server(&self) {
+        let names = [ADDRESS, "127.0.0.1", "10.0.0.1", "kubernetes.default.svc"];
+        let server = self.authority.lock().server(&names);
+        self.write("server.crt", &server.certificate);
+        self.write("server.key", &server.key);
+    }
+
+    /// The API server has a certificate of a new authority from its next start. Clients of the old one are still
+    /// believed.
+    pub(super) fn new_authority(&self) {
+        let old = self.ca();
+        *self.authority.lock() = Authority::new();
+        self.write("ca.crt", &(old + &self.ca()));
+        self.write_server();
+        self.kubeconfig("admin", &["system:masters"]);
     }
 
     /// Makes a key that the API server signs with from its next start; its older keys stay valid.
@@ -342,7 +357,7 @@ impl ControlPlane {
 
     /// The certificate of its authority, PEM.
     pub fn ca(&self) -> String {
-        self.authority.pem()
+        self.authority.lock().pem()
     }
 
     /// A client with all rights. Inside only.
@@ -380,7 +395,7 @@ impl ControlPlane {
 
     /// The same for another address, such as a fault proxy's.
     pub fn kubeconfig_at(&self, url: &str, user: &str, groups: &[&str]) -> PathBuf {
-        let identity = self.authority.client(user, groups);
+        let identity = self.authority.lock().client(user, groups);
         let credential = Credential::Certificate(&identity);
         let path = self.kubeconfig_path(user);
         let text = certificates::kubeconfig(url, &self.ca(), &credential);
@@ -513,6 +528,31 @@ impl ControlPlane {
             .await
             .expect("the token is made");
         made.status.expect("a token").token
+    }
+
+    /// A token of a ServiceAccount that exists, signed here, so that it may end sooner than after ten minutes. The API
+    /// server believes it for a minute longer.
+    pub async fn token_until(&self, namespace: &str, account: &str, expires: SystemTime) -> String {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await, namespace);
+        let object = accounts.get(account).await.expect("the ServiceAccount");
+        let seconds = |time: SystemTime| {
+            let since = time.duration_since(SystemTime::UNIX_EPOCH);
+            since.expect("after 1970").as_secs()
+        };
+        let began = seconds(expires - Duration::from_hours(1));
+        let claims = json!({
+            "iss": ISSUER, "aud": [ISSUER], "sub": format!("system:serviceaccount:{namespace}:{account}"),
+            "iat": began, "nbf": began, "exp": seconds(expires),
+            "kubernetes.io": {
+                "namespace": namespace,
+                "serviceaccount": {"name": account, "uid": object.metadata.uid},
+            },
+        });
+        let pem = fs::read_to_string(self.folder.path().join("sa-0.key")).expect("the key");
+        let pair = KeyPair::from_pem(&pem).expect("a key");
+        // PKCS#8 is PKCS#1 behind 26 bytes, for every key of 2048 bits.
+        let key = EncodingKey::from_rsa_der(pair.serialized_der().get(26..).expect("a key"));
+        encode(&Header::new(Algorithm::RS256), &claims, &key).expect("a token")
     }
 }
 

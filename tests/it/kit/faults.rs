@@ -51,6 +51,12 @@ impl ControlPlane {
         self.restart_api().await;
     }
 
+    /// Its certificate is of another authority from now on, which [`Self::ca`] gives. Inside only.
+    pub async fn rotate_authority(&self) {
+        self.new_authority();
+        self.restart_api().await;
+    }
+
     /// etcd forgets everything but the newest version of each object. Inside only.
     ///
     /// The API server still answers from its watch cache; see [`Self::forget_history`].

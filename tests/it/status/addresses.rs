@@ -11,7 +11,7 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use super::{Site, plane, site::text};
-use crate::kit::{eventually, within};
+use crate::kit::{eventually, manifest, within};
 
 const INGRESSES: usize = 1000;
 
@@ -101,6 +101,22 @@ fn a_thousand_ingresses_get_their_address_in_one_write_each() {
         let more: Vec<_> = writes.iter().filter(|(_, count)| **count != 1).collect();
         assert_eq!((writes.len(), more), (INGRESSES, vec![]), "one write each");
         assert!(!writes.contains_key("foreign"));
+        // 50 a second, and those of one second at once.
+        let mut times: Vec<jiff::Timestamp> = Vec::new();
+        for write in site
+            .writes(mark)
+            .iter()
+            .filter(|it| it.subresource == "status")
+        {
+            times.push(write.at.parse().expect("a time"));
+        }
+        times.sort();
+        for (place, from) in times.iter().enumerate().step_by(10) {
+            let until = *from + Duration::from_secs(5);
+            let within = times[place..].iter().take_while(|time| **time < until);
+            let count = within.count();
+            assert!(count <= 50 + 5 * 50 + 10, "{count} in five seconds");
+        }
     });
 }
 
@@ -169,5 +185,66 @@ fn addresses_follow_a_service() {
             (shown == 2).then_some(())
         })
         .await;
+    });
+}
+
+/// Two installs of one address: what the one gives up stays the other's, and none touches the other's again.
+#[test]
+fn installs_with_the_same_address_leave_each_other_alone() {
+    let plane = plane();
+    plane.run(async || {
+        let first = Site::new(&plane, "first").await;
+        let second = Site::with(&plane, "second", &[&first.namespace]).await;
+        let address = "--publish-address=203.0.113.7";
+        let hawser = first.hawser(&[address]).await;
+        let other = ["--controller-name=hawser.dev/second", address];
+        let _second = second.hawser(&other).await;
+        first.apply(&ingress("web", "hawser").to_string());
+        first.apply(&manifest::route("chat", "chat.test", "/ws", "chat", ""));
+        has(&first, "web", &["203.0.113.7"]).await;
+        first.says("chat", "Programmed", "True Programmed").await;
+
+        for object in ["ingress/web", "wsr/chat"] {
+            first.patch(object, r#"{"spec": {"ingressClassName": "second"}}"#);
+        }
+        let owner = |object: &Value| {
+            let fields = object["metadata"]["managedFields"].as_array().cloned();
+            let mut owners: Vec<String> = fields
+                .into_iter()
+                .flatten()
+                .filter(|entry| entry["subresource"] == "status")
+                .map(|entry| text(&entry["manager"]).to_owned())
+                .filter(|manager| !manager.starts_with("hawser-counts"))
+                .collect();
+            owners.sort();
+            owners
+        };
+        let new = ["hawser@hawser.dev/second"];
+        eventually("the address has another owner", async || {
+            let web = first.ingress("web").await;
+            assert_eq!(addresses(&web), ["203.0.113.7"], "it is there all the time");
+            (owner(&web) == new).then_some(())
+        })
+        .await;
+        eventually("the conditions have another owner", async || {
+            (owner(&first.route("chat").await) == new).then_some(())
+        })
+        .await;
+        first.says("chat", "Programmed", "True Programmed").await;
+
+        let mark = plane.audit().mark();
+        let hawser = first.restart(hawser, &[address]).await;
+        hawser.judged(2).await;
+        // What is written in order comes behind anything that would be written about the two.
+        first.apply(&ingress("later", "hawser").to_string());
+        has(&first, "later", &["203.0.113.7"]).await;
+        let writes = first.writes(mark);
+        let about: Vec<_> = writes
+            .iter()
+            .filter(|write| write.name != "later")
+            .collect();
+        let status = about.iter().filter(|write| write.subresource == "status");
+        assert_eq!(status.count(), 0, "{writes:#?}");
+        has(&first, "web", &["203.0.113.7"]).await;
     });
 }

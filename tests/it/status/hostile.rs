@@ -6,7 +6,7 @@ use super::{
     Site, plane,
     site::{echo, text},
 };
-use crate::kit::{client, manifest};
+use crate::kit::{client, eventually, manifest};
 
 /// What has broken templates, logs and terminals elsewhere.
 const TEXT: &str = "a\n}\r\"'`$(reboot) ${x} {{x}} %s \u{1b}[31m\u{202e} end";
@@ -62,6 +62,16 @@ fn one_line(told: &Value) {
     );
 }
 
+/// A line of `/metrics` is a comment, or a name, labels in quotes with escapes, and a number.
+#[track_caller]
+fn metric(line: &str) {
+    let label = r#"[a-z_]+="([^"\\]|\\["\\n])*""#;
+    let labels = format!(r"(\{{{label}(,{label})*\}})?");
+    let sample = regex::Regex::new(&format!(r"^hawser_[a-z_]+{labels} [-+.eE0-9Inf]+$"));
+    let good = line.starts_with("# ") || sample.expect("an expression").is_match(line);
+    assert!(good, "{line}");
+}
+
 #[test]
 fn text_of_tenants_stays_text() {
     let plane = plane();
@@ -96,5 +106,26 @@ fn text_of_tenants_stays_text() {
                 .await
                 .expect("a WebSocket");
         }
+
+        // Row 86: the longest name that there can be, and a path that must be escaped, are labels of one line each.
+        let mut long = ingress();
+        long["metadata"] = json!({"name": "n".repeat(253)});
+        long["spec"]["rules"][0]["host"] = json!("long.test");
+        long["spec"]["rules"][0]["http"]["paths"][0]["path"] = json!("/a\"}x");
+        site.apply(&long.to_string());
+        eventually("it is served", async || {
+            let answer = client::get(hawser.http, "long.test", "/a%22%7Dx").await;
+            let answer = answer.expect("an answer");
+            assert!(answer.status < 600);
+            let metrics = client::get(hawser.admin, "localhost", "/metrics").await;
+            let metrics = metrics.expect("metrics").text();
+            for line in metrics.lines() {
+                metric(line);
+            }
+            metrics
+                .contains(&format!("route=\"{}\"", "n".repeat(253)))
+                .then_some(())
+        })
+        .await;
     });
 }

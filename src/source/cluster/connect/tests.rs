@@ -30,6 +30,7 @@ fn settings(path: PathBuf, context: Option<&str>) -> Settings {
         context: context.map(str::to_owned),
         namespaces: Vec::new(),
         relist_guard: Duration::ZERO,
+        controller_name: String::new(),
     }
 }
 

@@ -51,6 +51,7 @@ impl Case {
             Arc::default(),
             Metrics::new(),
             GUARD,
+            Managers::default(),
         );
         Self {
             feed,
@@ -69,7 +70,12 @@ impl Case {
     fn take(&mut self, signals: Vec<(usize, What)>) {
         let at = self.now;
         let signals = signals.into_iter();
-        let signals = signals.map(|(watch, what)| Signal { watch, at, what });
+        let signals = signals.map(|(watch, what)| Signal {
+            watch,
+            at,
+            what,
+            place: None,
+        });
         self.feed.take(signals.collect());
     }
 
@@ -262,6 +268,7 @@ async fn what_comes_together_is_taken_together() {
         watch: 0,
         at: Instant::now(),
         what: What::Begin,
+        place: None,
     };
     for _ in 0..5 {
         sender.send(signal()).await.expect("room");

@@ -23,8 +23,8 @@ pub struct Verdicts {
 #[derive(Debug, Default)]
 struct State {
     known: BTreeMap<ObjectKey, Entry>,
-    /// Objects by the cursor of their last change.
-    order: BTreeMap<u64, ObjectKey>,
+    /// The same by the cursor of their last change.
+    order: BTreeMap<u64, Arc<Verdict>>,
     /// Deletions, the oldest first.
     gone: VecDeque<(u64, ObjectKey, ObjectVersion)>,
     /// Deletions up to here are no longer in `gone`.
@@ -71,15 +71,12 @@ impl Verdicts {
         let state = self.state.read();
         let complete = cursor == 0 || cursor < state.forgotten || cursor > state.cursor;
         let from = if complete { 0 } else { cursor };
-        let changed = state
-            .order
-            .range(from.saturating_add(1)..)
-            .filter_map(|(_, key)| state.known.get(key));
+        let changed = state.order.range(from.saturating_add(1)..);
         let gone = state.gone.iter().filter(|(at, ..)| !complete && *at > from);
         Moves {
             cursor: state.cursor,
             complete,
-            changed: changed.map(|entry| Arc::clone(&entry.verdict)).collect(),
+            changed: changed.map(|(_, verdict)| Arc::clone(verdict)).collect(),
             gone: gone
                 .map(|(_, key, version)| (key.clone(), version.clone()))
                 .collect(),
@@ -137,7 +134,7 @@ impl State {
             }
         }
         if let Some(verdict) = verdict {
-            self.order.insert(at, key.clone());
+            self.order.insert(at, Arc::clone(&verdict));
             self.known.insert(key, Entry { at, verdict });
         }
     }

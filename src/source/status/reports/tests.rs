@@ -144,7 +144,7 @@ fn store(observed: &Observed, task: &Task) {
     match (&mut object.status, &task.said) {
         (StoredStatus::Route(route), Said::Route(_)) => {
             let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().into();
-            route.ours = true;
+            route.ours = status["conditions"].is_array();
             route.observed_generation = status["observedGeneration"].as_i64();
             route.reason = status["reason"].as_str().map(Into::into);
             let conditions = status["conditions"].as_array().into_iter().flatten();
@@ -160,6 +160,7 @@ fn store(observed: &Observed, task: &Task) {
                 .collect();
         }
         (StoredStatus::Route(route), Said::Counts(counts)) => {
+            route.counted = !counts.is_empty();
             route.endpoints = counts.endpoints.clone();
             route.connections = counts.connections;
         }
@@ -268,11 +269,46 @@ async fn what_is_no_longer_ours_is_taken_back_once() {
     let writes = world.run(100 * SECOND).await;
     assert_eq!(writes.len(), 1);
     assert_eq!(writes[0].status, serde_json::json!({}));
-    // Another Hawser, whose it is now, says something with the same manager.
-    world
-        .observed
-        .apply([(chat.clone(), Some(StoredObject::clone(&before)))]);
+    // Another Hawser, whose it is now, says something with a manager of its own.
+    let mut other = StoredObject::clone(&before);
+    if let StoredStatus::Route(route) = &mut other.status {
+        route.ours = false;
+    }
+    world.observed.apply([(chat.clone(), Some(other))]);
     assert!(world.run(100 * SECOND).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_ours_while_nobody_ran_is_taken_back() {
+    let mut world = World::new();
+    let chat = key("WebSocketRoute", "chat");
+    world.create(&chat, 1);
+    world.judged(&[verdict(&chat, 1, true)]);
+    world.lead(Vec::new());
+    world.run(SECOND).await;
+    world
+        .reports
+        .count(&Endpoints::default(), &HashMap::new(), Instant::now());
+    assert_eq!(world.run(SECOND).await.len(), 1);
+    let mut next = World {
+        observed: Arc::clone(&world.observed),
+        ..World::new()
+    };
+    next.reports = Reports::new(Arc::clone(&world.observed), Instant::now());
+    next.judged(&[verdict(&chat, 1, false)]);
+    next.lead(Vec::new());
+    let mut writes = next.run(SECOND).await;
+    tokio::time::sleep(100 * SECOND).await;
+    next.reports
+        .count(&Endpoints::default(), &HashMap::new(), Instant::now());
+    writes.extend(next.run(100 * SECOND).await);
+    let managers: Vec<_> = writes.iter().map(|write| write.manager).collect();
+    assert_eq!(managers, ["hawser", "hawser-counts"]);
+    assert!(
+        writes
+            .iter()
+            .all(|write| write.status == serde_json::json!({}))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,6 +325,25 @@ async fn a_thousand_ingresses_are_a_thousand_writes() {
     }
     let writes = world.run(30 * SECOND).await;
     assert_eq!(writes.len(), 1_000);
+    assert!(world.run(100 * SECOND).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_stays_until_another_install_has_taken_it_over() {
+    let mut world = World::new();
+    world.lead(Vec::new());
+    world
+        .reports
+        .addresses(Some(Arc::from([Address::Ip("192.0.2.1".into())])));
+    let web = key("Ingress", "web");
+    world.create(&web, 1);
+    world.judged(&[verdict(&web, 1, true)]);
+    assert_eq!(world.run(SECOND).await.len(), 1);
+    world.judged(&[verdict(&web, 1, false)]);
+    assert!(world.run(SECOND).await.is_empty());
+    let writes = world.run(2 * SECOND).await;
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].status, serde_json::json!({}));
     assert!(world.run(100 * SECOND).await.is_empty());
 }
 
