@@ -2,14 +2,16 @@
 //!
 //! `run` is the life of one tunnel; `pump` moves its bytes and decides how it ends; `flow` is one direction
 //! of it, `splice` its short cut for large frames; `pings`, `rates` and `stall` are what a policy may ask for;
-//! `registry` knows all tunnels and ends them with the process.
+//! `registry` knows all tunnels; `drain` tells them to end, spread over time.
 
 mod counts;
+mod drain;
 mod flow;
 mod outcome;
 mod pings;
 mod pump;
 mod rates;
+mod recent;
 mod registry;
 mod side;
 mod splice;
@@ -17,7 +19,7 @@ mod stall;
 #[cfg(test)]
 mod tests;
 
-use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use tokio::{
@@ -28,7 +30,7 @@ use tokio::{
 use crate::{table, telemetry::metrics::RouteMetrics, upstream};
 
 pub use outcome::{Cause, Initiator, Order, Outcome};
-pub use registry::{Closed, Registry, Snapshot};
+pub use registry::{Closed, Open, Registry, Snapshot};
 pub use side::Side;
 
 use pump::{Pump, Start};
@@ -108,6 +110,9 @@ pub fn run<C: Side + Send + 'static>(
             let mut sleep = pin!(sleep_until(Instant::now()));
             poll_fn(|cx| {
                 let order = registration.order(cx.waker());
+                if let Some(verdict) = registration.cut() {
+                    return Poll::Ready(verdict);
+                }
                 let result = pump.poll(cx, sleep.as_mut(), registration.policy(), order);
                 registration.count(&pump.take_news());
                 result

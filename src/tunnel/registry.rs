@@ -1,7 +1,6 @@
-//! All live tunnels, the last ones that ended, and the end of all of them with the process.
+//! All live tunnels, and the last ones that ended.
 
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
     sync::{
         Arc,
@@ -22,8 +21,10 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     Info, Route,
     counts::Counts,
+    drain::Plan,
     outcome::{Cause, Order, Outcome, Verdict},
     pump::News,
+    recent::Recent,
 };
 use crate::{
     ir,
@@ -34,18 +35,20 @@ use crate::{
     upstream::{Endpoint, TunnelGuard},
 };
 
-/// Tunnels that ended, kept for the admin API: enough to see what happened a moment ago, about 100 KiB.
-const MAX_CLOSED: usize = 256;
-
 /// All live tunnels. Their number is bounded by the limit of client connections.
 #[derive(Debug, Default)]
 pub struct Registry {
     live: Mutex<HashMap<u64, Arc<Entry>>>,
-    closed: Mutex<VecDeque<Closed>>,
+    recent: Mutex<Recent>,
     last_id: AtomicU64,
-    draining: AtomicBool,
+    /// When tunnels are told to end.
+    pub(super) plan: Plan,
+    /// The process ends: a new tunnel has its place in the plan.
+    pub(super) draining: AtomicBool,
+    /// All tunnels end at once.
+    pub(super) cut: AtomicBool,
     /// The last tunnel has gone.
-    empty: Notify,
+    pub(super) empty: Notify,
 }
 
 impl Registry {
@@ -56,9 +59,9 @@ impl Registry {
         entries.iter().map(|entry| entry.snapshot()).collect()
     }
 
-    /// The last tunnels that ended (at most 256), the newest first.
+    /// The last tunnels that ended, some of each route, the newest first.
     pub fn recently_closed(&self) -> Vec<Closed> {
-        self.closed.lock().iter().rev().cloned().collect()
+        self.recent.lock().list()
     }
 
     /// How many are open of each object.
@@ -82,27 +85,26 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Ends all tunnels (Close 1012, unpaced) and returns when all have ended or `deadline` has passed. A tunnel
-    /// that opens from now on ends at once. One tunnel needs 6 s at most: 5 s for its goodbye, 1 s after FIN.
-    pub async fn drain(&self, deadline: Duration) {
-        self.draining.store(true, SeqCst);
-        // Outside of the lock: to wake is to run foreign code.
-        let entries: Vec<_> = self.live.lock().values().cloned().collect();
-        for entry in entries {
-            entry.give(entry.drain_order());
-        }
-        let all_gone = async {
-            loop {
-                let gone = self.empty.notified();
-                if self.is_empty() {
-                    return;
-                }
-                gone.await;
-            }
-        };
-        // Late or not, there is nothing more to wait for; `len` tells the caller.
-        let _late = tokio::time::timeout(deadline, all_gone).await;
+    /// All live tunnels. They are looked at outside of the lock: to wake one is to run foreign code.
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.live.lock().values().cloned().collect()
     }
+
+    /// One live tunnel.
+    pub(super) fn entry(&self, id: u64) -> Option<Arc<Entry>> {
+        self.live.lock().get(&id).cloned()
+    }
+}
+
+/// A live tunnel, as those see it who choose some of all.
+#[derive(Debug, Clone, Copy)]
+pub struct Open<'a> {
+    /// Number of the tunnel in this process.
+    pub id: u64,
+    /// Route.
+    pub route: &'a ir::RouteId,
+    /// Endpoint.
+    pub endpoint: SocketAddr,
 }
 
 /// One live tunnel.
@@ -149,10 +151,10 @@ pub struct Closed {
 /// What the registry knows of a live tunnel, and how it reaches its task.
 #[derive(Debug)]
 pub(super) struct Entry {
-    id: u64,
+    pub(super) id: u64,
     info: Info,
-    route: Arc<Route>,
-    endpoint: SocketAddr,
+    pub(super) route: Arc<Route>,
+    pub(super) endpoint: Arc<Endpoint>,
     since: Instant,
     from_client: Total,
     from_backend: Total,
@@ -170,20 +172,31 @@ struct Total {
 
 impl Entry {
     /// Tells the tunnel to end. The first order counts.
-    fn give(&self, order: Order) {
+    pub(super) fn give(&self, order: Order) {
         let first = self
             .order
             .compare_exchange(0, order.pack(), SeqCst, Relaxed);
         if first.is_ok() {
-            self.task.wake();
+            self.wake();
         }
     }
 
-    /// What the end of the process means for it.
-    fn drain_order(&self) -> Order {
-        Order {
-            cause: Cause::Drain,
-            code: self.route.rule.policy.drain.code.value,
+    /// Has its task look at what it is told.
+    pub(super) fn wake(&self) {
+        self.task.wake();
+    }
+
+    /// Whether it has an order to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.order.load(SeqCst) != 0
+    }
+
+    /// What a filter sees.
+    pub(super) fn open(&self) -> Open<'_> {
+        Open {
+            id: self.id,
+            route: &self.route.rule.id,
+            endpoint: self.endpoint.address(),
         }
     }
 
@@ -191,7 +204,7 @@ impl Entry {
         Snapshot {
             id: self.id,
             route: self.route.rule.id.clone(),
-            endpoint: self.endpoint,
+            endpoint: self.endpoint.address(),
             info: self.info.clone(),
             age: self.since.elapsed(),
             bytes_from_client: self.from_client.bytes.load(Relaxed),
@@ -209,7 +222,7 @@ impl Entry {
             host: &self.info.host,
             path: &self.info.path,
             route: &self.route.rule.id,
-            endpoint: self.endpoint,
+            endpoint: self.endpoint.address(),
         }
     }
 }
@@ -238,7 +251,7 @@ impl Registration {
             id: registry.last_id.fetch_add(1, Relaxed) + 1,
             info,
             route,
-            endpoint: endpoint.address(),
+            endpoint: Arc::clone(endpoint),
             since: Instant::now(),
             from_client: Total::default(),
             from_backend: Total::default(),
@@ -246,10 +259,7 @@ impl Registration {
             task: AtomicWaker::new(),
         });
         registry.live.lock().insert(entry.id, Arc::clone(&entry));
-        // After it is in the map, or neither side would see the other.
-        if registry.draining.load(SeqCst) {
-            entry.give(entry.drain_order());
-        }
+        registry.welcome(&entry);
         access::tunnel_open(&entry.line());
         Self {
             registry,
@@ -264,6 +274,18 @@ impl Registration {
     pub(super) fn order(&self, task: &Waker) -> Option<Order> {
         self.entry.task.register(task);
         Order::unpack(self.entry.order.load(SeqCst))
+    }
+
+    /// The end of a tunnel that must not wait for anything any more.
+    pub(super) fn cut(&self) -> Option<Verdict> {
+        let cut = self.registry.cut.load(SeqCst);
+        cut.then(|| {
+            let order = Order::unpack(self.entry.order.load(SeqCst));
+            Verdict {
+                cause: order.map_or(Cause::Drain, |order| order.cause),
+                code: None,
+            }
+        })
     }
 
     /// How the route treats the tunnel.
@@ -350,20 +372,17 @@ impl Registry {
         let closed = Closed {
             id: entry.id,
             route: entry.route.rule.id.clone(),
-            endpoint: entry.endpoint,
+            endpoint: entry.endpoint.address(),
             info: entry.info.clone(),
             outcome: outcome.clone(),
         };
-        let mut ring = self.closed.lock();
-        if ring.len() >= MAX_CLOSED {
-            ring.pop_front();
-        }
-        ring.push_back(closed);
-        drop(ring);
+        self.recent.lock().push(closed);
         let mut live = self.live.lock();
         live.remove(&entry.id);
         if live.is_empty() {
             self.empty.notify_waiters();
         }
+        drop(live);
+        self.plan.forget(entry.id);
     }
 }

@@ -5,6 +5,7 @@ mod causes;
 mod drain;
 mod keepalive;
 mod limits;
+mod pacing;
 mod registry;
 mod splice;
 mod streams;
