@@ -151,6 +151,12 @@ pub async fn start(settings: Settings) -> Result<App, StartError> {
         async move { tunnels.pace(stop).await }
     });
 
+    helpers.spawn({
+        let (tunnels, live) = (Arc::clone(&tunnels), Arc::clone(&live));
+        let given_away = given_away(&verdicts);
+        tunnel::Watch::new(tunnels, live, Arc::clone(&backends), given_away).run(background.clone())
+    });
+
     let state = admin::State {
         live: Arc::clone(&live),
         backends: Arc::clone(&backends),
@@ -284,6 +290,12 @@ fn local_addr(listener: Option<&TcpListener>) -> Option<SocketAddr> {
 fn connections(tunnels: &Arc<tunnel::Registry>) -> peers::Connections {
     let tunnels = Arc::clone(tunnels);
     Arc::new(move || tunnels.count_by_object())
+}
+
+/// Whether an object names the class of another controller now.
+fn given_away(verdicts: &Arc<Verdicts>) -> tunnel::GivenAway {
+    let verdicts = Arc::clone(verdicts);
+    Box::new(move |object| verdicts.is_given_away(object))
 }
 
 fn backend_state(backend: &Arc<upstream::Backend>) -> BackendState {

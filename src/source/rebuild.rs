@@ -127,6 +127,8 @@ impl Rebuild {
         let (batch, told) = self.sort(changes.objects);
         let published = match self.advance(&batch) {
             Some(delta) if in_step => {
+                let changed = batch.iter().map(|(key, _)| key);
+                self.verdicts.give_away(changed, &delta.verdicts);
                 let published = self.publish(&delta.config, started, changes.since);
                 self.tell(told, delta.verdicts);
                 published

@@ -2,7 +2,8 @@
 //!
 //! `run` is the life of one tunnel; `pump` moves its bytes and decides how it ends; `flow` is one direction
 //! of it, `splice` its short cut for large frames; `pings`, `rates` and `stall` are what a policy may ask for;
-//! `registry` knows all tunnels; `drain` tells them to end, spread over time.
+//! `registry` knows all tunnels; `drain` tells them to end, spread over time; `watch` finds those whose route or
+//! endpoint is gone.
 
 mod counts;
 mod drain;
@@ -18,6 +19,8 @@ mod splice;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod watch;
+mod way;
 
 use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll};
 
@@ -32,6 +35,8 @@ use crate::{table, telemetry::metrics::RouteMetrics, upstream};
 pub use outcome::{Cause, Initiator, Order, Outcome};
 pub use registry::{Closed, Open, Registry, Snapshot};
 pub use side::Side;
+pub use watch::{GivenAway, Watch};
+pub use way::{Found, Way};
 
 use pump::{Pump, Start};
 use registry::Registration;
@@ -56,6 +61,8 @@ pub struct Parts<C> {
     pub splice: bool,
     /// The route that it was opened with.
     pub route: Arc<Route>,
+    /// How the table found it.
+    pub found: Found,
     /// The endpoint that it goes to.
     pub endpoint: Arc<upstream::Endpoint>,
     /// Who is connected.
@@ -102,6 +109,7 @@ pub fn run<C: Side + Send + 'static>(
         registry,
         parts.info,
         parts.route,
+        parts.found,
         &parts.endpoint,
         parts.metrics,
     );

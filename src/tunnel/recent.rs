@@ -101,8 +101,12 @@ mod tests {
                 initiator: Initiator::Client,
                 cause: Cause::ClientClosed,
                 code: Some(1000),
+                client_got_close: true,
+                backend_got_close: true,
                 bytes_from_client: 0,
                 bytes_from_backend: 0,
+                messages_from_client: 0,
+                messages_from_backend: 0,
                 duration: Duration::ZERO,
             },
         }

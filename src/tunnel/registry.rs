@@ -25,6 +25,7 @@ use super::{
     outcome::{Cause, Order, Outcome, Verdict},
     pump::News,
     recent::Recent,
+    way::{Found, Way},
 };
 use crate::{
     ir,
@@ -32,13 +33,13 @@ use crate::{
         access,
         metrics::{Direction, OpenTunnel, PingTarget, RouteMetrics, StalledTunnel},
     },
-    upstream::{Endpoint, TunnelGuard},
+    upstream::{Endpoint, Standing, TunnelGuard},
 };
 
 /// All live tunnels. Their number is bounded by the limit of client connections.
 #[derive(Debug, Default)]
 pub struct Registry {
-    live: Mutex<HashMap<u64, Arc<Entry>>>,
+    live: Mutex<Live>,
     recent: Mutex<Recent>,
     last_id: AtomicU64,
     /// When tunnels are told to end.
@@ -49,12 +50,45 @@ pub struct Registry {
     pub(super) cut: AtomicBool,
     /// The last tunnel has gone.
     pub(super) empty: Notify,
+    /// Generation of the last table that the watch has seen.
+    pub(super) seen: AtomicU64,
+    late: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    tunnels: HashMap<u64, Arc<Entry>>,
+    /// How they came, and how many came so.
+    ways: HashMap<Arc<Way>, usize>,
+}
+
+impl Live {
+    /// The one that all share who came this way.
+    fn share(&mut self, way: Way) -> Arc<Way> {
+        if let Some((way, count)) = self.ways.get_key_value_mut(&way) {
+            *count += 1;
+            return Arc::clone(way);
+        }
+        let way = Arc::new(way);
+        self.ways.insert(Arc::clone(&way), 1);
+        way
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        self.tunnels.remove(&entry.id);
+        if let Some(count) = self.ways.get_mut(&entry.way) {
+            *count -= 1;
+            if *count == 0 {
+                self.ways.remove(&entry.way);
+            }
+        }
+    }
 }
 
 impl Registry {
     /// Live tunnels as the admin API shows them, the oldest first.
     pub fn list(&self) -> Vec<Snapshot> {
-        let mut entries: Vec<_> = self.live.lock().values().cloned().collect();
+        let mut entries = self.entries();
         entries.sort_unstable_by_key(|entry| entry.id);
         entries.iter().map(|entry| entry.snapshot()).collect()
     }
@@ -67,7 +101,7 @@ impl Registry {
     /// How many are open of each object.
     pub fn count_by_object(&self) -> HashMap<ir::ObjectId, u64> {
         let mut counts = HashMap::new();
-        for entry in self.live.lock().values() {
+        for entry in self.live.lock().tunnels.values() {
             *counts
                 .entry(entry.route.rule.id.object.clone())
                 .or_insert(0) += 1;
@@ -77,7 +111,7 @@ impl Registry {
 
     /// How many are open.
     pub fn len(&self) -> usize {
-        self.live.lock().len()
+        self.live.lock().tunnels.len()
     }
 
     /// Whether none is open.
@@ -87,12 +121,22 @@ impl Registry {
 
     /// All live tunnels. They are looked at outside of the lock: to wake one is to run foreign code.
     pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.live.lock().values().cloned().collect()
+        self.live.lock().tunnels.values().cloned().collect()
     }
 
     /// One live tunnel.
     pub(super) fn entry(&self, id: u64) -> Option<Arc<Entry>> {
-        self.live.lock().get(&id).cloned()
+        self.live.lock().tunnels.get(&id).cloned()
+    }
+
+    /// How the live tunnels came.
+    pub(super) fn ways(&self) -> Vec<Arc<Way>> {
+        self.live.lock().ways.keys().cloned().collect()
+    }
+
+    /// Returns when a tunnel opened that was on its way while its route or endpoint changed. For one caller.
+    pub(super) async fn late(&self) {
+        self.late.notified().await;
     }
 }
 
@@ -155,11 +199,14 @@ pub(super) struct Entry {
     info: Info,
     pub(super) route: Arc<Route>,
     pub(super) endpoint: Arc<Endpoint>,
+    pub(super) way: Arc<Way>,
     since: Instant,
     from_client: Total,
     from_backend: Total,
     /// The [`Order`] to end, packed; 0 = none.
     order: AtomicU32,
+    /// Bits of the causes that the watch has found, and [`LATE`].
+    noted: AtomicU32,
     task: AtomicWaker,
 }
 
@@ -169,6 +216,9 @@ struct Total {
     bytes: AtomicU64,
     messages: AtomicU64,
 }
+
+/// It opened after the watch had looked at what it was opened with.
+const LATE: u32 = 1 << 31;
 
 impl Entry {
     /// Tells the tunnel to end. The first order counts.
@@ -189,6 +239,21 @@ impl Entry {
     /// Whether it has an order to end.
     pub(super) fn is_ending(&self) -> bool {
         self.order.load(SeqCst) != 0
+    }
+
+    /// Notes that there is this cause to end it. `false` where it was noted before.
+    pub(super) fn note(&self, cause: Cause) -> bool {
+        self.noted.fetch_or(cause.bit(), Relaxed) & cause.bit() == 0
+    }
+
+    /// Whether it opened after the watch had looked. Only the first time.
+    pub(super) fn was_late(&self) -> bool {
+        self.noted.load(Relaxed) & LATE != 0 && self.noted.fetch_and(!LATE, Relaxed) & LATE != 0
+    }
+
+    /// Facts.
+    pub(super) fn info(&self) -> &Info {
+        &self.info
     }
 
     /// What a filter sees.
@@ -244,27 +309,39 @@ impl Registration {
         registry: Arc<Registry>,
         info: Info,
         route: Arc<Route>,
+        found: Found,
         endpoint: &Arc<Endpoint>,
         metrics: Arc<RouteMetrics>,
     ) -> Self {
+        let mut live = registry.live.lock();
         let entry = Arc::new(Entry {
             id: registry.last_id.fetch_add(1, Relaxed) + 1,
             info,
             route,
             endpoint: Arc::clone(endpoint),
+            way: live.share(found.way),
             since: Instant::now(),
             from_client: Total::default(),
             from_backend: Total::default(),
             order: AtomicU32::new(0),
+            noted: AtomicU32::new(0),
             task: AtomicWaker::new(),
         });
-        registry.live.lock().insert(entry.id, Arc::clone(&entry));
+        live.tunnels.insert(entry.id, Arc::clone(&entry));
+        drop(live);
+        let counted = Some((metrics.open(), endpoint.tunnel()));
+        // It is in the map and counted before anything is read that others write: one of both sides sees the other.
         registry.welcome(&entry);
+        let overtaken = found.generation < registry.seen.load(SeqCst);
+        if overtaken || endpoint.standing() != Standing::There {
+            entry.noted.fetch_or(LATE, Relaxed);
+            registry.late.notify_one();
+        }
         access::tunnel_open(&entry.line());
         Self {
             registry,
             entry,
-            counted: Some((metrics.open(), endpoint.tunnel())),
+            counted,
             stalled: None,
             metrics,
         }
@@ -281,10 +358,7 @@ impl Registration {
         let cut = self.registry.cut.load(SeqCst);
         cut.then(|| {
             let order = Order::unpack(self.entry.order.load(SeqCst));
-            Verdict {
-                cause: order.map_or(Cause::Drain, |order| order.cause),
-                code: None,
-            }
+            Verdict::new(order.map_or(Cause::Drain, |order| order.cause), None)
         })
     }
 
@@ -378,8 +452,8 @@ impl Registry {
         };
         self.recent.lock().push(closed);
         let mut live = self.live.lock();
-        live.remove(&entry.id);
-        if live.is_empty() {
+        live.remove(entry);
+        if live.tunnels.is_empty() {
             self.empty.notify_waiters();
         }
         drop(live);

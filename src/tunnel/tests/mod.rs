@@ -9,6 +9,7 @@ mod pacing;
 mod registry;
 mod splice;
 mod streams;
+mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -86,6 +87,7 @@ impl Open {
             },
             metrics: metrics.route(&route.rule.id),
             route,
+            found: Found::default(),
         };
         let future = run(parts, Arc::clone(&self.registry));
         Kit {

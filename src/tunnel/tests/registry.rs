@@ -98,6 +98,7 @@ async fn an_idle_tunnel_is_small() {
         },
         metrics: Metrics::new().route(&route.rule.id),
         route,
+        found: Found::default(),
     };
     let future = run(parts, Arc::default());
     let size = size_of_val(&future);
