@@ -54,7 +54,7 @@ pub struct Settings {
     pub translate: translate::Options,
     /// Client connections at a time; `None` = from the limit of file descriptors.
     pub max_connections: Option<usize>,
-    /// From the signal to the exit: requests in flight and tunnels get this long to end.
+    /// After the signal requests in flight have this long to end, and tunnels get their Close spread over it.
     pub drain_window: Duration,
     /// Large frames of tunnels are moved by splice(2).
     pub splice: bool,
@@ -146,6 +146,16 @@ pub async fn start(settings: Settings) -> Result<App, StartError> {
     }
     helpers.spawn(origin.watch(rebuild, background.clone()));
     helpers.spawn(trim::run(Arc::clone(&tunnels), background.clone()));
+    helpers.spawn({
+        let (tunnels, stop) = (Arc::clone(&tunnels), background.clone());
+        async move { tunnels.pace(stop).await }
+    });
+
+    helpers.spawn({
+        let (tunnels, live) = (Arc::clone(&tunnels), Arc::clone(&live));
+        let given_away = given_away(&verdicts);
+        tunnel::Watch::new(tunnels, live, Arc::clone(&backends), given_away).run(background.clone())
+    });
 
     let state = admin::State {
         live: Arc::clone(&live),
@@ -212,7 +222,7 @@ impl App {
     }
 
     /// Runs until `stop`, then ends in this order: not ready, no new connection, requests finish and
-    /// tunnels get their Close side by side, background tasks last. Bounded by the drain window.
+    /// tunnels get their Close side by side, background tasks last. Bounded by the drain window and 10 s.
     pub async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
         let tunnels = self.tunnels.len();
@@ -222,7 +232,8 @@ impl App {
         self.leading.cancel();
         self.accepting.cancel();
         self.listeners.close();
-        tokio::join!(self.listeners.wait(), self.tunnels.drain(self.drain_window));
+        self.tunnels.drain(self.drain_window);
+        tokio::join!(self.listeners.wait(), self.tunnels_end());
         self.background.cancel();
         self.helpers.close();
         if tokio::time::timeout(BACKGROUND_DEADLINE, self.helpers.wait())
@@ -233,7 +244,26 @@ impl App {
         }
         info!("ended");
     }
+
+    /// Waits for the tunnels, no longer than they may take.
+    async fn tunnels_end(&self) {
+        let latest = self.drain_window.saturating_add(LAST_GOODBYE);
+        if tokio::time::timeout(latest, self.tunnels.ended())
+            .await
+            .is_err()
+        {
+            warn!(
+                tunnels = self.tunnels.len(),
+                "tunnels did not end in time, cutting them"
+            );
+            self.tunnels.cut();
+            self.tunnels.ended().await;
+        }
+    }
 }
+
+/// From the end of the drain window until tunnels that still run are cut: the last goodbye needs 6 s.
+const LAST_GOODBYE: Duration = Duration::from_secs(10);
 
 /// Cancels `stop` at the first SIGTERM or SIGINT. Further ones change nothing.
 pub fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
@@ -260,6 +290,12 @@ fn local_addr(listener: Option<&TcpListener>) -> Option<SocketAddr> {
 fn connections(tunnels: &Arc<tunnel::Registry>) -> peers::Connections {
     let tunnels = Arc::clone(tunnels);
     Arc::new(move || tunnels.count_by_object())
+}
+
+/// Whether an object names the class of another controller now.
+fn given_away(verdicts: &Arc<Verdicts>) -> tunnel::GivenAway {
+    let verdicts = Arc::clone(verdicts);
+    Box::new(move |object| verdicts.is_given_away(object))
 }
 
 fn backend_state(backend: &Arc<upstream::Backend>) -> BackendState {

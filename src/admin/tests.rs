@@ -345,6 +345,7 @@ async fn connections_show_open_and_ended_tunnels() {
         extensions: false,
         splice: true,
         route: Arc::clone(route),
+        found: tunnel::Found::default(),
         endpoint: backend.pick(&[]).expect("an endpoint"),
         info: tunnel::Info {
             request_id: "r-1".to_owned(),

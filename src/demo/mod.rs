@@ -71,8 +71,8 @@ const EXIT_USAGE: u8 = 64;
 /// The controller reads five small files; on the slowest machine that is far less.
 const FIRST_TABLE: Duration = Duration::from_secs(10);
 
-/// A person waits at Ctrl-C: tunnels get their Close at once, and a request of the page takes milliseconds.
-const DRAIN_WINDOW: Duration = Duration::from_secs(5);
+/// A person waits at Ctrl-C: tunnels get their Close within this time, and a request of the page takes milliseconds.
+const DRAIN_WINDOW: Duration = Duration::from_secs(2);
 
 /// The replicas only have to notice the token.
 const REPLICAS_END: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::{upstream, ws::handshake};
+use crate::{ir, upstream, ws::handshake};
 
 use super::{gate, validate};
 
@@ -65,6 +65,9 @@ pub(super) enum Refused {
     /// A handshake attempt that breaks RFC 6455 section 4.1.
     #[error(transparent)]
     Handshake(#[from] handshake::Invalid),
+    /// `limits.connectionsPerClient` is reached.
+    #[error("too many connections of this client")]
+    ClientLimit,
     /// An expectation other than `100-continue` (RFC 9110 section 10.1.1).
     #[error("unknown expectation")]
     Expectation,
@@ -79,6 +82,9 @@ pub(super) enum Unserved {
     /// `--max-connections` is reached.
     #[error("too many connections")]
     Overload,
+    /// `limits.connections` of the route is reached. With the status of the answer.
+    #[error("too many connections of this route")]
+    RouteLimit(ir::ConnectionsStatus),
     /// The backend reference resolves to nothing. The text is for logs.
     #[error("{0}")]
     Missing(String),
@@ -87,7 +93,7 @@ pub(super) enum Unserved {
     NoWeight,
     /// The backend has no ready endpoint.
     #[error("{0} has no ready endpoint")]
-    NoEndpoint(crate::ir::BackendId),
+    NoEndpoint(ir::BackendId),
     /// File descriptors, ports or memory are used up.
     #[error("out of local resources while connecting: {0}")]
     LocalResources(#[source] upstream::ConnectError),

@@ -7,6 +7,7 @@
 //! ```
 //! [`service`] tells the story of one request from top to bottom; start reading there.
 
+mod admission;
 mod ask;
 mod body;
 mod connection;
@@ -77,6 +78,7 @@ pub struct Proxy {
     metrics: Arc<Metrics>,
     limits: Limits,
     slots: slots::Slots,
+    admission: Arc<admission::Admission>,
     pool: upstream::Pool<body::RequestBody>,
 }
 
@@ -90,6 +92,7 @@ impl Proxy {
     ) -> Self {
         Self {
             slots: slots::Slots::new(limits.max_connections, metrics.clone()),
+            admission: Arc::default(),
             pool: upstream::Pool::new({
                 let metrics = metrics.clone();
                 move |took, ok| metrics.backend_connect(took, ok)

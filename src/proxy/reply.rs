@@ -15,7 +15,7 @@ use http::{
 };
 use serde::Serialize;
 
-use crate::{upstream::ConnectErrorKind, ws::handshake::Invalid};
+use crate::{ir::ConnectionsStatus, upstream::ConnectErrorKind, ws::handshake::Invalid};
 
 use super::{
     body::ResponseBody,
@@ -193,6 +193,12 @@ impl Answer {
                     .with(Extra::Version)
             }
             Refused::Handshake(_) => request_error(StatusCode::BAD_REQUEST, refused.to_string()),
+            Refused::ClientLimit => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "connection_limit_reached",
+                "too many connections of this client",
+            )
+            .with(Extra::RetryAfter),
             Refused::Expectation => {
                 request_error(StatusCode::EXPECTATION_FAILED, refused.to_string())
             }
@@ -209,6 +215,15 @@ impl Answer {
             )
             .with(Extra::RetryAfter)
             .closing(),
+            Unserved::RouteLimit(status) => Self::new(
+                match status {
+                    ConnectionsStatus::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+                    ConnectionsStatus::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+                },
+                "connection_limit_reached",
+                "too many connections of this route",
+            )
+            .with(Extra::RetryAfter),
             Unserved::Missing(_) => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "proxy_configuration_error",

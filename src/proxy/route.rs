@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header::UPGRADE, uri::PathAndQuery};
 
-use crate::{ir, table, upstream};
+use crate::{ir, table, tunnel, upstream};
 
 use super::{
     error::{Error, Refused, Unserved},
@@ -25,6 +25,8 @@ pub(super) struct Choice {
     pub(super) target: PathAndQuery,
     /// Whether the route takes it as an attempt at a handshake.
     pub(super) attempt: bool,
+    /// How the table found the route of an attempt.
+    pub(super) found: tunnel::Found,
 }
 
 impl Choice {
@@ -70,6 +72,11 @@ pub(super) fn choose(
             Unserved::Internal("the target towards the backend is invalid"),
         )?,
         route: hit.route.clone(),
+        found: if look.attempt {
+            tunnel::Found::new(&table, &hit)
+        } else {
+            tunnel::Found::default()
+        },
         attempt: look.attempt,
     })
 }

@@ -23,6 +23,7 @@ use crate::{
 };
 
 use super::{
+    admission::Permit,
     ask::{Reply, ask},
     connection::Connection,
     error::{BackendError, Error, Unserved},
@@ -42,6 +43,10 @@ pub(super) async fn handshake(
     mut offer: Handshake,
     record: &mut Record,
 ) -> Result<Answer, Error> {
+    let proxy = &connection.proxy;
+    let permit = proxy
+        .admission
+        .admit(&choice.route.rule, connection.peer.ip())?;
     let upgrade = &choice.policy().upgrade;
     offer.subprotocols =
         handshake::filter_subprotocols(&offer.subprotocols, upgrade.subprotocols.value.as_deref());
@@ -81,6 +86,8 @@ pub(super) async fn handshake(
             Ok(Answer::Switch(Switched {
                 head: accepted(head, choice.policy()),
                 route: choice.route,
+                found: choice.found,
+                permit,
                 endpoint,
                 backend,
                 backend_early,
@@ -163,6 +170,8 @@ fn accepted(mut head: response::Parts, policy: &ir::Policy) -> response::Parts {
 pub(super) struct Switched {
     head: response::Parts,
     route: Arc<Route>,
+    found: tunnel::Found,
+    permit: Permit,
     endpoint: Arc<upstream::Endpoint>,
     backend: TcpStream,
     backend_early: Bytes,
@@ -176,6 +185,8 @@ impl Switched {
             extensions: self.head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS),
             subprotocol: subprotocol.and_then(|name| Some(name.to_str().ok()?.to_owned())),
             route: self.route,
+            found: self.found,
+            permit: self.permit,
             endpoint: self.endpoint,
             backend: self.backend,
             backend_early: self.backend_early,
@@ -188,6 +199,8 @@ impl Switched {
 /// Everything that becomes a tunnel once the client's 101 is out. Dropped, it notes that the client left.
 pub(super) struct Handoff {
     route: Arc<Route>,
+    found: tunnel::Found,
+    permit: Permit,
     endpoint: Arc<upstream::Endpoint>,
     backend: TcpStream,
     backend_early: Bytes,
@@ -218,15 +231,17 @@ impl Handoff {
                 extensions: self.extensions,
                 splice: connection.proxy.limits.splice,
                 route: self.route,
+                found: self.found,
                 endpoint: self.endpoint,
                 info,
                 metrics,
             },
             connection.proxy.tunnels.clone(),
         );
+        let permit = self.permit;
         tokio::spawn(async move {
             tunnel.await;
-            drop(slot);
+            drop((slot, permit));
         });
     }
 }

@@ -120,46 +120,70 @@ impl<B> Host<B> {
         }
     }
 
-    /// The route that takes the request, and the path; no path for the `defaultBackend` of the host.
+    /// The `defaultBackend` of the host.
+    pub(super) fn default(&self) -> Option<&Arc<Route<B>>> {
+        self.default.as_ref()
+    }
+
+    /// What takes the request; no path for the `defaultBackend` of the host.
     pub(super) fn find(
         &self,
         hasher: &DefaultHashBuilder,
         request: &impl Request,
-    ) -> Option<(Option<&ir::PathMatch>, &Arc<Route<B>>)> {
+    ) -> Option<Entry<'_, B>> {
         let path = request.path();
         self.exact(hasher, path, request)
             .or_else(|| self.regex(path, request))
             .or_else(|| self.prefix(hasher, path, request))
-            .map(|candidate| (Some(&candidate.path), &candidate.route))
-            .or_else(|| self.default.as_ref().map(|route| (None, route)))
+            .map(|candidate| self.entry(candidate))
+            .or_else(|| self.default_entry())
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_, B>> {
-        let default = self.default.as_ref().map(|route| Entry {
+        let candidates = self.candidates.iter();
+        candidates
+            .map(|candidate| self.entry(candidate))
+            .chain(self.default_entry())
+    }
+
+    /// The routes of this very path.
+    pub(super) fn routes_at(
+        &self,
+        hasher: &DefaultHashBuilder,
+        path: &ir::PathMatch,
+    ) -> impl Iterator<Item = &Arc<Route<B>>> {
+        let run = match path {
+            ir::PathMatch::Regex(_) => {
+                let mut runs = self.regexes.iter().map(|(_, run)| *run);
+                runs.find(|run| self.run(*run).first().is_some_and(|it| it.path == *path))
+            }
+            path => self.probe(hasher, path_class(path), path.value()),
+        };
+        let same = run.map(|run| self.run(run)).unwrap_or_default();
+        same.iter().map(|candidate| &candidate.route)
+    }
+
+    fn entry<'a>(&'a self, candidate: &'a Candidate<B>) -> Entry<'a, B> {
+        let conditions = candidate.conditions.as_deref();
+        Entry {
+            host: Some(&self.pattern),
+            path: Some(&candidate.path),
+            headers: conditions.map_or(&[], |conditions| &conditions.headers),
+            query: conditions.map_or(&[], |conditions| &conditions.query),
+            traffic: candidate.traffic,
+            route: &candidate.route,
+        }
+    }
+
+    fn default_entry(&self) -> Option<Entry<'_, B>> {
+        self.default.as_ref().map(|route| Entry {
             host: Some(&self.pattern),
             path: None,
             headers: &[],
             query: &[],
             traffic: ir::Traffic::Any,
             route,
-        });
-        self.candidates
-            .iter()
-            .map(|candidate| Entry {
-                host: Some(&self.pattern),
-                path: Some(&candidate.path),
-                headers: candidate
-                    .conditions
-                    .as_deref()
-                    .map_or(&[], |conditions| &conditions.headers),
-                query: candidate
-                    .conditions
-                    .as_deref()
-                    .map_or(&[], |conditions| &conditions.query),
-                traffic: candidate.traffic,
-                route: &candidate.route,
-            })
-            .chain(default)
+        })
     }
 
     fn exact(
@@ -237,11 +261,14 @@ impl<B> Host<B> {
 
     /// The first of the candidates whose conditions hold.
     fn take(&self, run: Run, request: &impl Request) -> Option<&Candidate<B>> {
+        let mut same = self.run(run).iter();
+        same.find(|candidate| candidate.takes(request))
+    }
+
+    fn run(&self, run: Run) -> &[Candidate<B>] {
         let start = run.start as usize;
-        self.candidates
-            .get(start..start.saturating_add(run.length as usize))?
-            .iter()
-            .find(|candidate| candidate.takes(request))
+        let end = start.saturating_add(run.length as usize);
+        self.candidates.get(start..end).unwrap_or_default()
     }
 }
 

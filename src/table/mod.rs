@@ -77,6 +77,10 @@ pub struct Hit<'a, B> {
     /// The host pattern that was chosen; `None` where no pattern names the host and the oldest
     /// `defaultBackend` takes the request.
     pub host: Option<&'a ir::HostPattern>,
+    /// The headers that it was asked for.
+    pub headers: &'a [ir::HeaderMatch],
+    /// The query parameters that it was asked for.
+    pub query: &'a [ir::QueryMatch],
 }
 
 /// One way into a route, as a person would list it.
@@ -102,11 +106,13 @@ impl<B> Table<B> {
         let Some(host) = self.host(request.host()) else {
             return self.fallback_hit();
         };
-        if let Some((path, route)) = host.find(&self.hasher, request) {
+        if let Some(entry) = host.find(&self.hasher, request) {
             return Some(Hit {
-                route,
-                path,
-                host: Some(host.pattern()),
+                route: entry.route,
+                path: entry.path,
+                host: entry.host,
+                headers: entry.headers,
+                query: entry.query,
             });
         }
         // A rule without a host claims only the paths that it matches: the host is still one that no
@@ -115,6 +121,36 @@ impl<B> Table<B> {
             ir::HostPattern::Any => self.fallback_hit(),
             ir::HostPattern::Exact(_) | ir::HostPattern::Wildcard(_) => None,
         }
+    }
+
+    /// Whether a rule of the namespace has this host and path, whatever else it asks for; without a path whether a
+    /// `defaultBackend` of the namespace takes what is left of the host.
+    pub fn has(
+        &self,
+        namespace: &str,
+        host: Option<&ir::HostPattern>,
+        path: Option<&ir::PathMatch>,
+    ) -> bool {
+        let is_its = |route: &Arc<Route<B>>| *route.rule.id.object.namespace == *namespace;
+        let host = host.and_then(|pattern| self.host_of(pattern));
+        match path {
+            Some(path) => host.is_some_and(|host| host.routes_at(&self.hasher, path).any(is_its)),
+            None => {
+                let default = host.and_then(Host::default);
+                default.into_iter().chain(&self.fallback).any(is_its)
+            }
+        }
+    }
+
+    /// Whether both tables treat all requests to this host the same. `false` says nothing.
+    pub fn shares(&self, other: &Self, host: &str) -> bool {
+        let hosts = match (self.host(host), other.host(host)) {
+            (Some(a), Some(b)) => std::ptr::eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        let fallback = |table: &Self| table.fallback.as_ref().map(Arc::as_ptr);
+        hosts && fallback(self) == fallback(other)
     }
 
     /// Whether a table of this configuration would do exactly what this one does. Endpoints do not count: they
@@ -175,6 +211,8 @@ impl<B> Table<B> {
             route,
             path: None,
             host: None,
+            headers: &[],
+            query: &[],
         })
     }
 
@@ -189,6 +227,15 @@ impl<B> Table<B> {
                 self.named(&self.wildcard, parent)
             })
             .or(self.any.as_deref())
+    }
+
+    /// The host of this very pattern.
+    fn host_of(&self, pattern: &ir::HostPattern) -> Option<&Host<B>> {
+        match pattern {
+            ir::HostPattern::Exact(name) => self.named(&self.exact, name),
+            ir::HostPattern::Wildcard(name) => self.named(&self.wildcard, name),
+            ir::HostPattern::Any => self.any.as_deref(),
+        }
     }
 
     fn named<'a>(&self, index: &'a HashTable<Arc<Host<B>>>, name: &str) -> Option<&'a Host<B>> {

@@ -1,10 +1,12 @@
 //! Tunnels: both sockets, the route they were opened with, and one `Outcome` at the end.
 //!
 //! `run` is the life of one tunnel; `pump` moves its bytes and decides how it ends; `flow` is one direction
-//! of it, `passage` what of it goes on, `out` what waits, `splice` its short cut for large frames; `pings`, `rates` and `stall` are what a policy may ask for;
-//! `registry` knows all tunnels and ends them with the process.
+//! of it, `passage` what of it goes on, `out` what waits, `splice` its short cut for large frames; `pings`, `rates` and
+//! `stall` are what a policy may ask for; `registry` knows all tunnels; `drain` tells them to end, spread over time;
+//! `watch` finds those whose route or endpoint is gone.
 
 mod counts;
+mod drain;
 mod flow;
 mod out;
 mod outcome;
@@ -12,14 +14,17 @@ mod passage;
 mod pings;
 mod pump;
 mod rates;
+mod recent;
 mod registry;
 mod side;
 mod splice;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod watch;
+mod way;
 
-use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use tokio::{
@@ -30,8 +35,10 @@ use tokio::{
 use crate::{table, telemetry::metrics::RouteMetrics, upstream};
 
 pub use outcome::{Cause, Initiator, Order, Outcome};
-pub use registry::{Closed, Registry, Snapshot};
+pub use registry::{Closed, Open, Registry, Snapshot};
 pub use side::Side;
+pub use watch::{GivenAway, Watch};
+pub use way::{Found, Way};
 
 use pump::{Pump, Start};
 use registry::Registration;
@@ -56,6 +63,8 @@ pub struct Parts<C> {
     pub splice: bool,
     /// The route that it was opened with.
     pub route: Arc<Route>,
+    /// How the table found it.
+    pub found: Found,
     /// The endpoint that it goes to.
     pub endpoint: Arc<upstream::Endpoint>,
     /// Who is connected.
@@ -102,6 +111,7 @@ pub fn run<C: Side + Send + 'static>(
         registry,
         parts.info,
         parts.route,
+        parts.found,
         &parts.endpoint,
         parts.metrics,
     );
@@ -110,6 +120,9 @@ pub fn run<C: Side + Send + 'static>(
             let mut sleep = pin!(sleep_until(Instant::now()));
             poll_fn(|cx| {
                 let order = registration.order(cx.waker());
+                if let Some(verdict) = registration.cut() {
+                    return Poll::Ready(verdict);
+                }
                 let result = pump.poll(cx, sleep.as_mut(), registration.policy(), order);
                 registration.count(&pump.take_news());
                 result

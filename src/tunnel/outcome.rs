@@ -78,6 +78,11 @@ impl Cause {
         Self::Admin,
     ];
 
+    /// One bit for each.
+    pub(super) fn bit(self) -> u32 {
+        1 << (self as u8)
+    }
+
     /// The word for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,6 @@
-//! All live tunnels, the last ones that ended, and the end of all of them with the process.
+//! All live tunnels, and the last ones that ended.
 
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
     sync::{
         Arc,
@@ -22,8 +21,11 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     Info, Route,
     counts::Counts,
+    drain::Plan,
     outcome::{Cause, Order, Outcome, Verdict},
     pump::News,
+    recent::Recent,
+    way::{Found, Way},
 };
 use crate::{
     ir,
@@ -31,40 +33,75 @@ use crate::{
         access,
         metrics::{Direction, OpenTunnel, PingTarget, RouteMetrics, StalledTunnel},
     },
-    upstream::{Endpoint, TunnelGuard},
+    upstream::{Endpoint, Standing, TunnelGuard},
 };
-
-/// Tunnels that ended, kept for the admin API: enough to see what happened a moment ago, about 100 KiB.
-const MAX_CLOSED: usize = 256;
 
 /// All live tunnels. Their number is bounded by the limit of client connections.
 #[derive(Debug, Default)]
 pub struct Registry {
-    live: Mutex<HashMap<u64, Arc<Entry>>>,
-    closed: Mutex<VecDeque<Closed>>,
+    live: Mutex<Live>,
+    recent: Mutex<Recent>,
     last_id: AtomicU64,
-    draining: AtomicBool,
+    /// When tunnels are told to end.
+    pub(super) plan: Plan,
+    /// The process ends: a new tunnel has its place in the plan.
+    pub(super) draining: AtomicBool,
+    /// All tunnels end at once.
+    pub(super) cut: AtomicBool,
     /// The last tunnel has gone.
-    empty: Notify,
+    pub(super) empty: Notify,
+    /// Generation of the last table that the watch has seen.
+    pub(super) seen: AtomicU64,
+    late: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    tunnels: HashMap<u64, Arc<Entry>>,
+    /// How they came, and how many came so.
+    ways: HashMap<Arc<Way>, usize>,
+}
+
+impl Live {
+    /// The one that all share who came this way.
+    fn share(&mut self, way: Way) -> Arc<Way> {
+        if let Some((way, count)) = self.ways.get_key_value_mut(&way) {
+            *count += 1;
+            return Arc::clone(way);
+        }
+        let way = Arc::new(way);
+        self.ways.insert(Arc::clone(&way), 1);
+        way
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        self.tunnels.remove(&entry.id);
+        if let Some(count) = self.ways.get_mut(&entry.way) {
+            *count -= 1;
+            if *count == 0 {
+                self.ways.remove(&entry.way);
+            }
+        }
+    }
 }
 
 impl Registry {
     /// Live tunnels as the admin API shows them, the oldest first.
     pub fn list(&self) -> Vec<Snapshot> {
-        let mut entries: Vec<_> = self.live.lock().values().cloned().collect();
+        let mut entries = self.entries();
         entries.sort_unstable_by_key(|entry| entry.id);
         entries.iter().map(|entry| entry.snapshot()).collect()
     }
 
-    /// The last tunnels that ended (at most 256), the newest first.
+    /// The last tunnels that ended, some of each route, the newest first.
     pub fn recently_closed(&self) -> Vec<Closed> {
-        self.closed.lock().iter().rev().cloned().collect()
+        self.recent.lock().list()
     }
 
     /// How many are open of each object.
     pub fn count_by_object(&self) -> HashMap<ir::ObjectId, u64> {
         let mut counts = HashMap::new();
-        for entry in self.live.lock().values() {
+        for entry in self.live.lock().tunnels.values() {
             *counts
                 .entry(entry.route.rule.id.object.clone())
                 .or_insert(0) += 1;
@@ -74,7 +111,7 @@ impl Registry {
 
     /// How many are open.
     pub fn len(&self) -> usize {
-        self.live.lock().len()
+        self.live.lock().tunnels.len()
     }
 
     /// Whether none is open.
@@ -82,27 +119,36 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Ends all tunnels (Close 1012, unpaced) and returns when all have ended or `deadline` has passed. A tunnel
-    /// that opens from now on ends at once. One tunnel needs 6 s at most: 5 s for its goodbye, 1 s after FIN.
-    pub async fn drain(&self, deadline: Duration) {
-        self.draining.store(true, SeqCst);
-        // Outside of the lock: to wake is to run foreign code.
-        let entries: Vec<_> = self.live.lock().values().cloned().collect();
-        for entry in entries {
-            entry.give(entry.drain_order());
-        }
-        let all_gone = async {
-            loop {
-                let gone = self.empty.notified();
-                if self.is_empty() {
-                    return;
-                }
-                gone.await;
-            }
-        };
-        // Late or not, there is nothing more to wait for; `len` tells the caller.
-        let _late = tokio::time::timeout(deadline, all_gone).await;
+    /// All live tunnels. They are looked at outside of the lock: to wake one is to run foreign code.
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.live.lock().tunnels.values().cloned().collect()
     }
+
+    /// One live tunnel.
+    pub(super) fn entry(&self, id: u64) -> Option<Arc<Entry>> {
+        self.live.lock().tunnels.get(&id).cloned()
+    }
+
+    /// How the live tunnels came.
+    pub(super) fn ways(&self) -> Vec<Arc<Way>> {
+        self.live.lock().ways.keys().cloned().collect()
+    }
+
+    /// Returns when a tunnel opened that was on its way while its route or endpoint changed. For one caller.
+    pub(super) async fn late(&self) {
+        self.late.notified().await;
+    }
+}
+
+/// A live tunnel, as those see it who choose some of all.
+#[derive(Debug, Clone, Copy)]
+pub struct Open<'a> {
+    /// Number of the tunnel in this process.
+    pub id: u64,
+    /// Route.
+    pub route: &'a ir::RouteId,
+    /// Endpoint.
+    pub endpoint: SocketAddr,
 }
 
 /// One live tunnel.
@@ -149,15 +195,18 @@ pub struct Closed {
 /// What the registry knows of a live tunnel, and how it reaches its task.
 #[derive(Debug)]
 pub(super) struct Entry {
-    id: u64,
+    pub(super) id: u64,
     info: Info,
-    route: Arc<Route>,
-    endpoint: SocketAddr,
+    pub(super) route: Arc<Route>,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) way: Arc<Way>,
     since: Instant,
     from_client: Total,
     from_backend: Total,
     /// The [`Order`] to end, packed; 0 = none.
     order: AtomicU32,
+    /// Bits of the causes that the watch has found, and [`LATE`].
+    noted: AtomicU32,
     task: AtomicWaker,
 }
 
@@ -168,22 +217,51 @@ struct Total {
     messages: AtomicU64,
 }
 
+/// It opened after the watch had looked at what it was opened with.
+const LATE: u32 = 1 << 31;
+
 impl Entry {
     /// Tells the tunnel to end. The first order counts.
-    fn give(&self, order: Order) {
+    pub(super) fn give(&self, order: Order) {
         let first = self
             .order
             .compare_exchange(0, order.pack(), SeqCst, Relaxed);
         if first.is_ok() {
-            self.task.wake();
+            self.wake();
         }
     }
 
-    /// What the end of the process means for it.
-    fn drain_order(&self) -> Order {
-        Order {
-            cause: Cause::Drain,
-            code: self.route.rule.policy.drain.code.value,
+    /// Has its task look at what it is told.
+    pub(super) fn wake(&self) {
+        self.task.wake();
+    }
+
+    /// Whether it has an order to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.order.load(SeqCst) != 0
+    }
+
+    /// Notes that there is this cause to end it. `false` where it was noted before.
+    pub(super) fn note(&self, cause: Cause) -> bool {
+        self.noted.fetch_or(cause.bit(), Relaxed) & cause.bit() == 0
+    }
+
+    /// Whether it opened after the watch had looked. Only the first time.
+    pub(super) fn was_late(&self) -> bool {
+        self.noted.load(Relaxed) & LATE != 0 && self.noted.fetch_and(!LATE, Relaxed) & LATE != 0
+    }
+
+    /// Facts.
+    pub(super) fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// What a filter sees.
+    pub(super) fn open(&self) -> Open<'_> {
+        Open {
+            id: self.id,
+            route: &self.route.rule.id,
+            endpoint: self.endpoint.address(),
         }
     }
 
@@ -191,7 +269,7 @@ impl Entry {
         Snapshot {
             id: self.id,
             route: self.route.rule.id.clone(),
-            endpoint: self.endpoint,
+            endpoint: self.endpoint.address(),
             info: self.info.clone(),
             age: self.since.elapsed(),
             bytes_from_client: self.from_client.bytes.load(Relaxed),
@@ -209,7 +287,7 @@ impl Entry {
             host: &self.info.host,
             path: &self.info.path,
             route: &self.route.rule.id,
-            endpoint: self.endpoint,
+            endpoint: self.endpoint.address(),
         }
     }
 }
@@ -231,30 +309,39 @@ impl Registration {
         registry: Arc<Registry>,
         info: Info,
         route: Arc<Route>,
+        found: Found,
         endpoint: &Arc<Endpoint>,
         metrics: Arc<RouteMetrics>,
     ) -> Self {
+        let mut live = registry.live.lock();
         let entry = Arc::new(Entry {
             id: registry.last_id.fetch_add(1, Relaxed) + 1,
             info,
             route,
-            endpoint: endpoint.address(),
+            endpoint: Arc::clone(endpoint),
+            way: live.share(found.way),
             since: Instant::now(),
             from_client: Total::default(),
             from_backend: Total::default(),
             order: AtomicU32::new(0),
+            noted: AtomicU32::new(0),
             task: AtomicWaker::new(),
         });
-        registry.live.lock().insert(entry.id, Arc::clone(&entry));
-        // After it is in the map, or neither side would see the other.
-        if registry.draining.load(SeqCst) {
-            entry.give(entry.drain_order());
+        live.tunnels.insert(entry.id, Arc::clone(&entry));
+        drop(live);
+        let counted = Some((metrics.open(), endpoint.tunnel()));
+        // It is in the map and counted before anything is read that others write: one of both sides sees the other.
+        registry.welcome(&entry);
+        let overtaken = found.generation < registry.seen.load(SeqCst);
+        if overtaken || endpoint.standing() != Standing::There {
+            entry.noted.fetch_or(LATE, Relaxed);
+            registry.late.notify_one();
         }
         access::tunnel_open(&entry.line());
         Self {
             registry,
             entry,
-            counted: Some((metrics.open(), endpoint.tunnel())),
+            counted,
             stalled: None,
             metrics,
         }
@@ -264,6 +351,15 @@ impl Registration {
     pub(super) fn order(&self, task: &Waker) -> Option<Order> {
         self.entry.task.register(task);
         Order::unpack(self.entry.order.load(SeqCst))
+    }
+
+    /// The end of a tunnel that must not wait for anything any more.
+    pub(super) fn cut(&self) -> Option<Verdict> {
+        let cut = self.registry.cut.load(SeqCst);
+        cut.then(|| {
+            let order = Order::unpack(self.entry.order.load(SeqCst));
+            Verdict::new(order.map_or(Cause::Drain, |order| order.cause), None)
+        })
     }
 
     /// How the route treats the tunnel.
@@ -350,20 +446,17 @@ impl Registry {
         let closed = Closed {
             id: entry.id,
             route: entry.route.rule.id.clone(),
-            endpoint: entry.endpoint,
+            endpoint: entry.endpoint.address(),
             info: entry.info.clone(),
             outcome: outcome.clone(),
         };
-        let mut ring = self.closed.lock();
-        if ring.len() >= MAX_CLOSED {
-            ring.pop_front();
-        }
-        ring.push_back(closed);
-        drop(ring);
+        self.recent.lock().push(closed);
         let mut live = self.live.lock();
-        live.remove(&entry.id);
-        if live.is_empty() {
+        live.remove(entry);
+        if live.tunnels.is_empty() {
             self.empty.notify_waiters();
         }
+        drop(live);
+        self.plan.forget(entry.id);
     }
 }

@@ -3,12 +3,16 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc, Weak,
+        atomic::{
+            AtomicU32, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
 };
 
 use arc_swap::ArcSwap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 
 use crate::ir;
@@ -18,8 +22,9 @@ use crate::ir;
 pub struct Backend {
     id: ir::BackendId,
     endpoints: ArcSwap<Arc<[Arc<Endpoint>]>>,
-    /// Writers one at a time, or two of them could make two `Endpoint`s of one address.
-    writer: Mutex<()>,
+    /// Endpoints that left and that somebody still holds. Locked by who writes: two at a time could make two
+    /// `Endpoint`s of one address.
+    departed: Mutex<HashMap<SocketAddr, Weak<Endpoint>>>,
     /// Where the next rotation starts.
     next: AtomicUsize,
 }
@@ -30,7 +35,7 @@ impl Backend {
         Self {
             id,
             endpoints: ArcSwap::from_pointee(Arc::from([])),
-            writer: Mutex::new(()),
+            departed: Mutex::default(),
             next: AtomicUsize::new(0),
         }
     }
@@ -45,30 +50,66 @@ impl Backend {
         Arc::clone(&self.endpoints.load())
     }
 
-    /// Replaces the endpoints. An address that stays keeps its `Endpoint` and so its counts.
-    pub fn set_endpoints(&self, endpoints: &[ir::Endpoint]) {
-        let _one_at_a_time = self.writer.lock();
+    /// Replaces the endpoints. An address that stays keeps its `Endpoint` and so its counts; so does one that comes
+    /// back while a tunnel holds it. Returns whether an endpoint that has tunnels is terminating or gone from now on.
+    pub fn set_endpoints(&self, endpoints: &[ir::Endpoint]) -> bool {
+        let mut departed = self.departed.lock();
         let old = self.endpoints();
-        let known: hashbrown::HashMap<SocketAddr, &Arc<Endpoint>> =
+        let known: HashMap<SocketAddr, &Arc<Endpoint>> =
             old.iter().map(|e| (e.address, e)).collect();
         let mut changed = old.len() != endpoints.len();
+        let mut leaves = false;
         let new: Arc<[Arc<Endpoint>]> = endpoints
             .iter()
             .enumerate()
             .map(|(place, state)| {
-                if let Some(stays) = known.get(&state.address) {
-                    stays.set(state);
-                    changed |= !old.get(place).is_some_and(|e| Arc::ptr_eq(e, stays));
-                    Arc::clone(stays)
-                } else {
-                    changed = true;
-                    Arc::new(Endpoint::new(state))
+                let stays = known.get(&state.address).copied().cloned();
+                changed |= match (&stays, old.get(place)) {
+                    (Some(stays), Some(old)) => !Arc::ptr_eq(old, stays),
+                    _ => true,
+                };
+                let back = || departed.remove(&state.address)?.upgrade();
+                match stays.or_else(back) {
+                    Some(endpoint) => {
+                        leaves |= endpoint.set(state);
+                        endpoint
+                    }
+                    None => Arc::new(Endpoint::new(state)),
                 }
             })
             .collect();
         if changed {
+            let here: HashSet<SocketAddr> = new.iter().map(|e| e.address).collect();
+            let left = old.iter().filter(|e| !here.contains(&e.address));
+            departed.extend(left.map(|e| (e.address, Arc::downgrade(e))));
             self.endpoints.store(Arc::new(new));
         }
+        // Or these would be what holds them.
+        drop(known);
+        drop(old);
+        departed.retain(|_, endpoint| {
+            let held = endpoint.upgrade();
+            leaves |= held.as_ref().is_some_and(|endpoint| endpoint.leave());
+            held.is_some()
+        });
+        leaves
+    }
+
+    /// Nobody says any more what endpoints there are: nothing new goes to those that were known, and of what goes
+    /// there nothing is known.
+    pub(super) fn release(&self) {
+        let mut departed = self.departed.lock();
+        let old = self.endpoints();
+        departed.extend(old.iter().map(|e| (e.address, Arc::downgrade(e))));
+        self.endpoints.store(Arc::new(Arc::from([])));
+        drop(old);
+        departed.retain(|_, endpoint| {
+            let held = endpoint.upgrade();
+            if let Some(endpoint) = &held {
+                endpoint.put(0);
+            }
+            held.is_some()
+        });
     }
 
     /// The next ready endpoint in rotation that is not in `tried`.
@@ -87,14 +128,31 @@ impl Backend {
 pub struct Endpoint {
     key: u64,
     address: SocketAddr,
-    /// Bits of [`ir::Endpoint`].
-    state: AtomicU8,
+    /// Bits of [`ir::Endpoint`], or `GONE`; above them how often it left.
+    state: AtomicU32,
+    /// Whoever counts a tunnel looks at the state afterwards, whoever changes the state at this: one of them sees
+    /// both.
     tunnels: AtomicUsize,
 }
 
-const READY: u8 = 1;
-const SERVING: u8 = 2;
-const TERMINATING: u8 = 4;
+/// What a tunnel must know of its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is an endpoint of its backend, or nobody says what endpoints there are.
+    There,
+    /// It was asked to end.
+    Terminating,
+    /// It is in no slice of its Service, for the so-manieth time.
+    Gone(u32),
+}
+
+const READY: u32 = 1;
+const SERVING: u32 = 2;
+const TERMINATING: u32 = 4;
+const GONE: u32 = 8;
+/// All of these. What is above them is the number of departures.
+const BITS: u32 = 0xff;
+const DEPARTURE: u32 = BITS + 1;
 
 impl Endpoint {
     fn new(state: &ir::Endpoint) -> Self {
@@ -102,7 +160,7 @@ impl Endpoint {
         let endpoint = Self {
             key: NEXT.fetch_add(1, Relaxed),
             address: state.address,
-            state: AtomicU8::new(0),
+            state: AtomicU32::new(0),
             tunnels: AtomicUsize::new(0),
         };
         endpoint.set(state);
@@ -110,8 +168,8 @@ impl Endpoint {
     }
 
     /// Tells this endpoint from all others of the process, also from one that has the same address in another
-    /// backend or at another time.
-    pub(super) fn key(&self) -> u64 {
+    /// backend, or had it when nobody holds that one any more.
+    pub fn key(&self) -> u64 {
         self.key
     }
 
@@ -131,6 +189,18 @@ impl Endpoint {
         }
     }
 
+    /// What its tunnels must know.
+    pub fn standing(&self) -> Standing {
+        let state = self.state.load(SeqCst);
+        if state & GONE != 0 {
+            Standing::Gone(state / DEPARTURE)
+        } else if state & TERMINATING != 0 {
+            Standing::Terminating
+        } else {
+            Standing::There
+        }
+    }
+
     /// How many tunnels go there at the moment.
     pub fn tunnels(&self) -> usize {
         self.tunnels.load(Relaxed)
@@ -138,7 +208,7 @@ impl Endpoint {
 
     /// Counts a tunnel until the guard is dropped.
     pub fn tunnel(self: &Arc<Self>) -> TunnelGuard {
-        self.tunnels.fetch_add(1, Relaxed);
+        self.tunnels.fetch_add(1, SeqCst);
         TunnelGuard(Arc::clone(self))
     }
 
@@ -146,12 +216,32 @@ impl Endpoint {
         self.state.load(Relaxed) & READY != 0
     }
 
-    fn set(&self, state: &ir::Endpoint) {
-        let bit = |on: bool, bit: u8| if on { bit } else { 0 };
+    /// Returns whether it has tunnels and is terminating from now on.
+    fn set(&self, state: &ir::Endpoint) -> bool {
+        let bit = |on: bool, bit: u32| if on { bit } else { 0 };
         let bits = bit(state.ready, READY)
             | bit(state.serving, SERVING)
             | bit(state.terminating, TERMINATING);
-        self.state.store(bits, Relaxed);
+        let before = self.put(bits);
+        bits & !before & TERMINATING != 0 && self.tunnels.load(SeqCst) > 0
+    }
+
+    /// Replaces the bits. There is one writer at a time. Returns what was before.
+    fn put(&self, bits: u32) -> u32 {
+        let before = self.state.load(SeqCst);
+        self.state.store(before & !BITS | bits, SeqCst);
+        before
+    }
+
+    /// Returns whether it has tunnels and is gone from now on.
+    fn leave(&self) -> bool {
+        let before = self.state.load(SeqCst);
+        if before & GONE != 0 {
+            return false;
+        }
+        let left = (before & !BITS).wrapping_add(DEPARTURE);
+        self.state.store(left | GONE, SeqCst);
+        self.tunnels.load(SeqCst) > 0
     }
 }
 
@@ -244,6 +334,61 @@ mod tests {
             0,
             "a guard outlives the endpoint's removal"
         );
+    }
+
+    #[test]
+    fn an_address_that_comes_back_is_the_same_for_its_tunnels() {
+        let backend = backend(&[endpoint(1, true), endpoint(2, true)]);
+        let (first, second) = (
+            backend.endpoints()[0].clone(),
+            backend.endpoints()[1].clone(),
+        );
+        let tunnel = first.tunnel();
+        drop((first, second));
+        assert!(
+            backend.set_endpoints(&[endpoint(3, true)]),
+            "it has a tunnel"
+        );
+        assert!(
+            !backend.set_endpoints(&[endpoint(4, true)]),
+            "it is gone already"
+        );
+        assert_eq!(tunnel.0.standing(), Standing::Gone(1));
+        assert_eq!(
+            backend.departed.lock().len(),
+            1,
+            "only what is held is remembered"
+        );
+        assert!(!backend.set_endpoints(&[endpoint(2, true), endpoint(1, true)]));
+        assert!(Arc::ptr_eq(&backend.endpoints()[1], &tunnel.0));
+        assert_eq!(tunnel.0.standing(), Standing::There);
+        assert!(
+            backend.set_endpoints(&[endpoint(1, false)]),
+            "it is terminating"
+        );
+        assert!(
+            !backend.set_endpoints(&[endpoint(1, false)]),
+            "and was before"
+        );
+        assert_eq!(tunnel.0.standing(), Standing::Terminating);
+        drop(tunnel);
+        assert!(!backend.set_endpoints(&[]), "nobody has to know");
+    }
+
+    #[test]
+    fn what_is_not_followed_is_not_gone() {
+        let backend = backend(&[endpoint(1, true)]);
+        let tunnel = backend.endpoints()[0].tunnel();
+        backend.release();
+        assert!(backend.endpoints().is_empty());
+        assert_eq!(tunnel.0.standing(), Standing::There);
+        assert!(
+            backend.set_endpoints(&[endpoint(2, true)]),
+            "now it is known"
+        );
+        assert_eq!(tunnel.0.standing(), Standing::Gone(1));
+        backend.release();
+        assert_eq!(tunnel.0.standing(), Standing::There);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod connect;
 mod pool;
 mod registry;
 
-pub use backend::{Backend, Endpoint, TunnelGuard};
+pub use backend::{Backend, Endpoint, Standing, TunnelGuard};
 pub use connect::{ConnectError, ConnectErrorKind, USER_TIMEOUT, connect, keepalive};
 pub use pool::{Pool, PoolError};
 pub use registry::Registry;

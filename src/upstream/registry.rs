@@ -6,6 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::Backend;
 use crate::ir;
@@ -14,6 +15,7 @@ use crate::ir;
 #[derive(Debug, Default)]
 pub struct Registry {
     state: Mutex<State>,
+    leaving: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -34,21 +36,32 @@ impl Registry {
         &self,
         backends: impl IntoIterator<Item = (&'a ir::BackendId, &'a ir::Backend)>,
     ) {
+        let mut leaves = false;
         let mut state = self.state.lock();
         for (id, backend) in backends {
             state.left.remove(id);
-            state.backend(id).set_endpoints(&backend.endpoints);
+            leaves |= state.backend(id).set_endpoints(&backend.endpoints);
+        }
+        drop(state);
+        if leaves {
+            self.leaving.notify_one();
         }
     }
 
-    /// No route refers to these any more: they have no endpoints from now on, and go when nobody holds them. To be
+    /// Returns when an endpoint that has tunnels is terminating or gone that was not so at the last call. For one
+    /// caller.
+    pub async fn leaving(&self) {
+        self.leaving.notified().await;
+    }
+
+    /// No route refers to these any more: nothing is known of their endpoints from now on, and they go when nobody holds them. To be
     /// called after every change, so that those go that were held the last time.
     pub fn release<'a>(&self, ids: impl IntoIterator<Item = &'a ir::BackendId>) {
         let mut state = self.state.lock();
         let State { backends, left } = &mut *state;
         for id in ids {
             if let Some(backend) = backends.get(id) {
-                backend.set_endpoints(&[]);
+                backend.release();
                 left.insert(id.clone());
             }
         }

@@ -30,6 +30,7 @@ mod cluster;
 mod control_plane;
 mod crd;
 mod documents;
+mod goodbye;
 mod handshake;
 mod http;
 mod image;

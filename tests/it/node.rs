@@ -1,5 +1,6 @@
 //! Pods as processes and the L4 switch do what a cluster does: the ground that the tests of a cluster stand on.
 
+mod goodbye;
 mod hawser;
 mod switch;
 

@@ -19,7 +19,8 @@ use crate::kit::{client, eventually, hawser, manifest, origin};
 async fn tunnels_get_close_1012_and_the_process_exits_0() {
     for signal in ["TERM", "INT"] {
         let echo = origin::echo().await;
-        let mut hawser = hawser::with(&manifest::websocket("chat", "/ws", &[echo.addr])).await;
+        let manifest = manifest::websocket("chat", "/ws", &[echo.addr]);
+        let mut hawser = hawser::with_flags(&manifest, &["--drain-window", "2s"]).await;
         let mut sockets = Vec::new();
         for _ in 0..20 {
             let mut socket = client::ws(hawser.http, "chat.test", "/ws")
@@ -86,7 +87,7 @@ async fn a_client_that_never_answers_the_close_does_not_hold_the_exit() {
     let echo = origin::echo().await;
     let mut hawser = hawser::with_flags(
         &manifest::websocket("chat", "/ws", &[echo.addr]),
-        &["--drain-window", "20s"],
+        &["--drain-window", "5s"],
     )
     .await;
     // Never polled again: it reads nothing and answers nothing.
@@ -96,7 +97,7 @@ async fn a_client_that_never_answers_the_close_does_not_hold_the_exit() {
     hawser.signal("TERM");
     let status = tokio::time::timeout(Duration::from_secs(15), hawser.ended())
         .await
-        .expect("bounded by the close handshake, not by the client");
+        .expect("bounded by the window and the close handshake, not by the client");
     assert!(status.success());
 }
 

@@ -2,12 +2,11 @@
 
 use super::*;
 
-const LONG: Duration = Duration::from_mins(1);
-
-/// Starts the drain of the tunnel's registry.
+/// Ends all tunnels of the registry without pacing.
 fn drain(kit: &Kit) -> JoinHandle<()> {
     let registry = Arc::clone(&kit.registry);
-    tokio::spawn(async move { registry.drain(LONG).await })
+    registry.drain(Duration::ZERO);
+    tokio::spawn(async move { registry.ended().await })
 }
 
 fn expected() -> (Initiator, Cause, Option<u16>) {
@@ -40,21 +39,6 @@ async fn both_sides_get_one_close_and_answer() {
     drained.await.unwrap();
     assert!(kit.registry.is_empty());
     assert_eq!(kit.registry.recently_closed()[0].outcome, outcome);
-}
-
-#[tokio::test]
-async fn a_tunnel_that_opens_during_the_drain_ends_at_once() {
-    let first = tunnel().await;
-    let drained = drain(&first);
-    let mut kit = Open {
-        registry: Arc::clone(&first.registry),
-        ..Open::default()
-    }
-    .tunnel()
-    .await;
-    expect(&mut kit.client, &own_close(1012)).await;
-    drop((first.client, first.backend, kit.client, kit.backend));
-    drained.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +137,7 @@ async fn a_client_that_does_not_read() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let start = Instant::now();
-    kit.registry.drain(LONG).await;
+    drain(&kit).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 6, "it cannot hold up the drain");
     let outcome = kit.outcome.await.unwrap();
     assert_eq!(outcome.cause, Cause::Drain);
@@ -170,15 +154,6 @@ async fn a_drain_shortens_the_wait_for_an_answer() {
     assert_eq!(start.elapsed().as_secs(), 6);
     expect_end(&mut kit.backend).await;
     assert_eq!(kit.outcome.await.unwrap().cause, Cause::ClientClosed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_deadline_of_a_drain_holds() {
-    let kit = tunnel().await;
-    let start = Instant::now();
-    kit.registry.drain(Duration::from_secs(1)).await;
-    assert_eq!(start.elapsed().as_secs(), 1);
-    assert_eq!(kit.registry.len(), 1);
 }
 
 #[tokio::test]

@@ -5,9 +5,11 @@ mod causes;
 mod drain;
 mod keepalive;
 mod limits;
+mod pacing;
 mod registry;
 mod splice;
 mod streams;
+mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -85,6 +87,7 @@ impl Open {
             },
             metrics: metrics.route(&route.rule.id),
             route,
+            found: Found::default(),
         };
         let future = run(parts, Arc::clone(&self.registry));
         Kit {

@@ -1,14 +1,18 @@
 //! Every verdict with the moment at which it last changed, so that whoever follows asks only for what is new.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::{api::ObjectKey, ir::ObjectVersion, translate::Verdict};
+use crate::{
+    api::ObjectKey,
+    ir::{ObjectId, ObjectVersion},
+    translate::Verdict,
+};
 
 /// Deletions that are remembered for those who follow. Who is further behind reads everything anew.
 const MAX_GONE: usize = 4096;
@@ -30,6 +34,8 @@ struct State {
     /// Deletions up to here are no longer in `gone`.
     forgotten: u64,
     cursor: u64,
+    /// Objects that exist and were ours until they named another class themselves.
+    given_away: BTreeSet<ObjectKey>,
 }
 
 #[derive(Debug)]
@@ -80,6 +86,39 @@ impl Verdicts {
             gone: gone
                 .map(|(_, key, version)| (key.clone(), version.clone()))
                 .collect(),
+        }
+    }
+
+    /// Whether an object was ours until it was changed to name a class that is not. One whose class was deleted, or
+    /// that is gone itself, was not given to anybody.
+    pub fn is_given_away(&self, object: &ObjectId) -> bool {
+        let key = ObjectKey {
+            kind: object.kind.as_str().to_owned(),
+            namespace: object.namespace.to_string(),
+            name: object.name.to_string(),
+        };
+        self.state.read().given_away.contains(&key)
+    }
+
+    /// Notes who was given away, or came back: `changed` are the objects that were changed themselves, `now` are the
+    /// verdicts that are about to be told. To be called before a table goes live that does without them.
+    pub(in crate::source) fn give_away<'a>(
+        &self,
+        changed: impl IntoIterator<Item = &'a ObjectKey>,
+        now: &BTreeMap<ObjectKey, Option<Verdict>>,
+    ) {
+        let is_ours = |verdict: &Option<Verdict>| verdict.as_ref().is_some_and(|it| it.ours);
+        let mut state = self.state.write();
+        for (key, verdict) in now {
+            if verdict.is_none() || is_ours(verdict) {
+                state.given_away.remove(key);
+            }
+        }
+        for key in changed {
+            let was_ours = state.known.get(key).is_some_and(|known| known.verdict.ours);
+            if was_ours && matches!(now.get(key), Some(Some(verdict)) if !verdict.ours) {
+                state.given_away.insert(key.clone());
+            }
         }
     }
 
