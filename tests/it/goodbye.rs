@@ -61,8 +61,9 @@ async fn first(sockets: &mut [client::Socket]) -> Close {
 
 /// How many tunnels of an object are open.
 async fn count(hawser: &Hawser, object: &str) -> usize {
-    let view = hawser.view(&format!("/api/v1/connections?route=default/{object}"));
-    view.await.as_array().map_or(0, Vec::len)
+    let path = format!("/api/v1/connections?route=default/{object}");
+    let view = hawser.view(&path).await;
+    view.as_array().map_or(0, Vec::len)
 }
 
 /// Causes of the tunnels of an object that have ended.
