@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::upstream;
+use crate::{tunnel, upstream};
 
 use super::{Proxy, connection};
 
@@ -44,6 +44,7 @@ impl Listener {
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&upstream::keepalive())?;
         socket.set_tcp_user_timeout(Some(upstream::USER_TIMEOUT))?;
+        socket.set_tcp_notsent_lowat(tunnel::KERNEL_BYTES)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from_std(socket.into())?;

@@ -37,6 +37,7 @@ use crate::{table, telemetry::metrics::RouteMetrics, upstream};
 pub use outcome::{Cause, Initiator, Order, Outcome};
 pub use registry::{Closed, Open, Registry, Snapshot};
 pub use side::Side;
+pub use stall::KERNEL_BYTES;
 pub use watch::{GivenAway, Watch};
 pub use way::{Found, Way};
 

@@ -170,6 +170,7 @@ impl<C: Side, B: Side> Pump<C, B> {
     ) -> Self {
         let now = Instant::now();
         let Start { policy, .. } = start;
+        stall::prepare(&backend);
         let limits = &policy.limits;
         let rates = || {
             Rates::new(

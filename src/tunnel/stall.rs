@@ -12,8 +12,16 @@ use crate::upstream;
 const NOTICE: Duration = Duration::from_secs(5);
 
 /// What the kernel may keep of a stalled tunnel, per socket: what waits to be sent, and what waits to be read. Linux
-/// otherwise lets it grow to megabytes (`tcp_wmem`, `tcp_rmem`).
-const KERNEL_BYTES: u32 = 128 * 1024;
+/// otherwise lets each grow to megabytes (`tcp_wmem`, `tcp_rmem`). Listeners hand the first on to their sockets.
+pub const KERNEL_BYTES: u32 = 128 * 1024;
+
+/// Bounds what the kernel reads ahead of a client that stalls. Backends are near: this much per round trip of a
+/// millisecond is more than 100 MB/s. Clients may be far, so what they send is bounded only when a backend has stalled.
+pub(super) fn prepare(backend: &impl Side) {
+    if let Some(socket) = backend.socket() {
+        let _bounded = SockRef::from(socket).set_recv_buffer_size(KERNEL_BYTES as usize);
+    }
+}
 
 /// When something is due about the destination of a flow.
 pub(super) fn deadline(flow: &Flow, noticed: bool, limit: Option<Duration>) -> Option<Instant> {
@@ -41,7 +49,7 @@ pub(super) fn begins(client: &impl Side, backend: &impl Side) {
     for socket in [client.socket(), backend.socket()].into_iter().flatten() {
         let socket = SockRef::from(socket);
         let _bounded = socket.set_tcp_notsent_lowat(KERNEL_BYTES);
-        let _bounded = socket.set_recv_buffer_size(KERNEL_BYTES as usize / 2);
+        let _bounded = socket.set_recv_buffer_size(KERNEL_BYTES as usize);
         // It would also end a peer that is alive but does not read; that is the business of `limits.writeStall`.
         let _off = socket.set_tcp_user_timeout(None);
     }
