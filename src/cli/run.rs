@@ -139,6 +139,8 @@ pub(super) struct RunArgs {
     drain_window: Duration,
 
     /// Client connections at a time [default: from the limit of file descriptors]
+    ///
+    /// On a connection of HTTP/2 each request or tunnel beyond the first, at the same time, counts as one more.
     #[arg(long, value_name = "N", env = "HAWSER_MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_connections: Option<u32>,
 

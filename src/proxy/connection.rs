@@ -1,4 +1,4 @@
-//! One client connection: the gate, hyper on top of it, and its end.
+//! One client connection: the gate, hyper on top of it, and its end. HTTP/2 goes on in [`super::http2`].
 
 use std::{
     convert::Infallible,
@@ -31,7 +31,7 @@ use crate::telemetry::metrics::Metrics;
 use super::{
     Proxy,
     gate::{Control, Gate},
-    service,
+    http2, service,
     slots::Slot,
     upgrade::Handoff,
 };
@@ -57,7 +57,7 @@ pub(super) struct Connection {
     pub(super) proxy: Arc<Proxy>,
     /// Address of the client.
     pub(super) peer: SocketAddr,
-    /// The gate's side of the story.
+    /// The gate's side of the story. About HTTP/2 it has nothing to say.
     pub(super) control: Control,
     /// Whether `--max-connections` was reached: every request is refused.
     pub(super) over: bool,
@@ -87,7 +87,7 @@ pub(super) async fn serve(
 }
 
 /// Keeps a panic to itself.
-async fn isolated(metrics: &Metrics, peer: SocketAddr, work: impl Future<Output = ()>) {
+pub(super) async fn isolated(metrics: &Metrics, peer: SocketAddr, work: impl Future<Output = ()>) {
     if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         metrics.connection_panic();
         tracing::error!(client = %peer, "a connection ended by a panic; this is a bug, please report it");
@@ -147,6 +147,10 @@ async fn requests(
     }
     let parts = http.into_parts();
     let mut gate = parts.io.into_inner();
+    if gate.is_http2() {
+        let (stream, early) = gate.into_parts();
+        return http2::start(connection.clone(), slot, stream, early);
+    }
     let handoff = connection.handoff.lock().take();
     match handoff {
         Some(handoff) => {
@@ -158,7 +162,7 @@ async fn requests(
                 (false, true) => parts.read_buf,
                 (false, false) => [parts.read_buf, held].concat().into(),
             };
-            handoff.start(&connection, slot, client, early);
+            handoff.start(&connection.proxy, client, early, slot);
         }
         // hyper leaves this to us when a request asked for an upgrade and got none.
         None => drop(gate.shutdown().await),

@@ -62,6 +62,12 @@ pub(super) enum Refused {
     /// A handshake under `Deny`.
     #[error("this route takes no WebSocket handshakes")]
     UpgradeDenied,
+    /// An extended CONNECT for something else (RFC 8441 section 4).
+    #[error("the only protocol of an extended CONNECT is websocket")]
+    Protocol,
+    /// An extended CONNECT under `Ignore`: without its tunnel there is nothing to answer.
+    #[error("this route serves plain requests only")]
+    ConnectIgnored,
     /// A handshake attempt that breaks RFC 6455 section 4.1.
     #[error(transparent)]
     Handshake(#[from] handshake::Invalid),

@@ -58,7 +58,8 @@ impl Listener {
     }
 
     /// Serves until `drain`, then stops accepting, lets requests finish and returns when every connection
-    /// that is not a tunnel has ended, or after `Limits::drain_window` at the latest, when the rest is cut.
+    /// has ended that is not a tunnel or carries nothing but tunnels, or after `Limits::drain_window` at the
+    /// latest, when the rest is cut.
     pub async fn serve(self, proxy: Arc<Proxy>, drain: CancellationToken) {
         let connections = TaskTracker::new();
         let cut = CancellationToken::new();

@@ -1,9 +1,9 @@
 //! The proxy: from a client's socket to a backend's.
 //!
 //! ```text
-//! listener ─ slots ─► connection ─ gate ─ hyper ─► service ─► upgrade ─► tunnel
-//!                                                     │  └──► forward ─► upstream::pool
-//!                                                     └─ error ─► reply
+//! listener ─ slots ─► connection ─ gate ─┬─ hyper ─► service ─► upgrade ─► tunnel
+//!                                        └─ http2 ─►    │  └──► forward ─► upstream::pool
+//!                                                       └─ error ─► reply
 //! ```
 //! [`service`] tells the story of one request from top to bottom; start reading there.
 
@@ -16,6 +16,7 @@ mod failover;
 mod forward;
 pub mod gate;
 mod headers;
+mod http2;
 mod listener;
 mod record;
 mod reply;

@@ -13,10 +13,18 @@ use crate::{
     tunnel,
 };
 
-use super::{body::Progress, gate::InFlight, route::Route, target::Target};
+use super::{body::Progress, gate, http2, route::Route, target::Target};
 
 /// Status in log and metric of a request whose client left before a response head. Never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What says that a request goes on, to whom a connection without one is idle.
+pub(super) enum InFlight {
+    /// The gate.
+    Http1(#[expect(dead_code, reason = "held, not read")] gate::InFlight),
+    /// The streams of the connection.
+    Http2(http2::Request),
+}
 
 /// The notes of one request. Dropping them writes the line; [`Record::into_tunnel`] does not.
 pub(super) struct Record {
@@ -37,8 +45,8 @@ pub(super) struct Record {
     request: Arc<Progress>,
     response_bytes: u64,
     done: bool,
-    /// While this lives the gate does not take the connection for idle.
-    _in_flight: InFlight,
+    /// While this lives the connection is not idle.
+    in_flight: InFlight,
 }
 
 impl Record {
@@ -60,7 +68,7 @@ impl Record {
             request: Arc::default(),
             response_bytes: 0,
             done: false,
-            _in_flight: in_flight,
+            in_flight,
         }
     }
 
@@ -118,6 +126,15 @@ impl Record {
     /// The response broke off after its head: whose fault it was.
     pub(super) fn broke_off(&mut self, word: &'static str, detail: String) {
         self.refusal.get_or_insert((word, detail));
+    }
+
+    /// The tunnel that the stream of this request becomes; `None` on a connection of HTTP/1, which becomes one as
+    /// a whole.
+    pub(super) fn tunnel(&self) -> Option<http2::Tunnel> {
+        match &self.in_flight {
+            InFlight::Http1(_) => None,
+            InFlight::Http2(stream) => Some(stream.tunnel()),
+        }
     }
 
     /// The handshake was accepted. From here on the tunnel does the writing. `None` without a route,

@@ -188,6 +188,16 @@ impl Answer {
                 "http_request_denied",
                 "this route takes no WebSocket handshakes",
             ),
+            Refused::Protocol => Self::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "http_request_denied",
+                "the only protocol of an extended CONNECT is websocket",
+            ),
+            Refused::ConnectIgnored => Self::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "http_request_denied",
+                "this route serves plain requests only",
+            ),
             Refused::Handshake(Invalid::Version) => {
                 request_error(StatusCode::UPGRADE_REQUIRED, refused.to_string())
                     .with(Extra::Version)

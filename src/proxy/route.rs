@@ -17,6 +17,17 @@ pub(super) type Route = table::Route<Arc<upstream::Backend>>;
 /// The live table.
 pub(super) type Live = table::Handle<Arc<upstream::Backend>>;
 
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// A response.
+    Plain,
+    /// A WebSocket, by Upgrade.
+    Upgrade,
+    /// A tunnel, by extended CONNECT. Without the tunnel there is nothing to answer.
+    Connect,
+}
+
 /// What was decided about a request.
 pub(super) struct Choice {
     /// The route.
@@ -45,23 +56,23 @@ impl Choice {
     }
 }
 
-/// Finds the route. Where it says `Ignore`, an attempt at a handshake loses its `Upgrade` and is routed
+/// Finds the route. Where it says `Ignore`, an attempt by Upgrade loses its `Upgrade` and is routed
 /// once more as the plain request that it now is: where a `WebSocketRoute` and an Ingress share a path,
 /// that is how the Ingress gets it.
 pub(super) fn choose(
     live: &Live,
     target: &Target,
     headers: &mut HeaderMap,
-    attempt: bool,
+    ask: Ask,
 ) -> Result<Choice, Error> {
     let table = live.load();
     let mut look = Look {
         target,
         headers,
-        attempt,
+        attempt: ask != Ask::Plain,
     };
     let mut hit = table.find(&look).ok_or(Refused::NotFound)?;
-    if look.attempt && hit.route.rule.policy.upgrade.mode.value == ir::UpgradeMode::Ignore {
+    if ask == Ask::Upgrade && hit.route.rule.policy.upgrade.mode.value == ir::UpgradeMode::Ignore {
         look.headers.remove(UPGRADE);
         look.attempt = false;
         hit = table.find(&look).ok_or(Refused::NotFound)?;

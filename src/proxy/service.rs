@@ -7,7 +7,7 @@ use http::{
     header::{CONNECTION, EXPECT, UPGRADE},
     request,
 };
-use hyper::{Request, body::Incoming};
+use hyper::{Request, body::Incoming, ext::Protocol};
 
 use crate::{ir::UpgradeMode, ws::handshake};
 
@@ -17,8 +17,10 @@ use super::{
     error::{Error, Refused, Unserved},
     forward,
     gate::Verdict,
-    record::Record,
-    reply, route,
+    http2,
+    record::{InFlight, Record},
+    reply,
+    route::{self, Ask},
     target::Target,
     upgrade,
 };
@@ -27,11 +29,11 @@ use super::{
 pub(super) enum Answer {
     /// With the backend's response.
     Relay(Response<Incoming>),
-    /// With a 101, after which the connection is a tunnel.
-    Switch(upgrade::Switched),
+    /// With a 101, or a 200 of HTTP/2, after which the connection or stream is a tunnel.
+    Switch(Box<upgrade::Switched>),
 }
 
-/// Answers one request, whatever happens to it.
+/// Answers one request of HTTP/1, whatever happens to it.
 pub(super) async fn answer(
     connection: &Connection,
     request: Request<Incoming>,
@@ -40,9 +42,9 @@ pub(super) async fn answer(
     let mut record = Record::new(
         connection.proxy.metrics.clone(),
         connection.peer,
-        control.begin(),
+        InFlight::Http1(control.begin()),
     );
-    let told = story(connection, request, &mut record).await;
+    let told = story(connection, connection.over, request, &mut record).await;
     let told = match told {
         Ok(Answer::Switch(switched)) => {
             let (head, handoff) = switched.split(record);
@@ -71,9 +73,11 @@ pub(super) async fn answer(
     }
 }
 
-/// The decisions, in their order: refusal of the gate, host and path, route, mode, syntax, backend.
-async fn story(
+/// The decisions, in their order: refusal of the gate, host and path, route, mode, syntax, backend. `over`: there is
+/// no slot for it.
+pub(super) async fn story(
     connection: &Connection,
+    over: bool,
     request: Request<Incoming>,
     record: &mut Record,
 ) -> Result<Answer, Error> {
@@ -86,24 +90,37 @@ async fn story(
     record.head(&head);
     let unframed = head.version == Version::HTTP_10;
     connection.unframed.store(unframed, Ordering::Relaxed);
-    if connection.over {
+    if over {
         return Err(Unserved::Overload.into());
+    }
+    if head.version == Version::HTTP_2 {
+        http2::check(&mut head, &connection.proxy.limits.gate).map_err(Refused::Gate)?;
     }
 
     // Where to? Routing, log and backend see the same normal form.
     let target = Arc::new(Target::of(&head)?);
     record.target(target.clone());
-    let attempt = handshake::classify(head.version, &head.headers) == handshake::Kind::Attempt;
-    if !attempt {
+    let protocol = head.extensions.remove::<Protocol>();
+    let ask = match (&protocol, handshake::classify(head.version, &head.headers)) {
+        (Some(_), _) => Ask::Connect,
+        (None, handshake::Kind::Attempt) => Ask::Upgrade,
+        (None, handshake::Kind::Plain) => Ask::Plain,
+    };
+    if ask != Ask::Upgrade {
         // RFC 9110 section 7.8: an Upgrade that is not understood is ignored, and never passed on.
         head.headers.remove(UPGRADE);
     }
     let live = &connection.proxy.live;
-    let choice = route::choose(live, &target, &mut head.headers, attempt)?;
+    let choice = route::choose(live, &target, &mut head.headers, ask)?;
     record.route(&choice.route, choice.attempt);
 
     // Does the route want this kind of request?
+    if protocol.is_some_and(|name| !name.as_str().eq_ignore_ascii_case("websocket")) {
+        return Err(Refused::Protocol.into());
+    }
     match (choice.policy().upgrade.mode.value, choice.attempt) {
+        // Only a CONNECT: anything else that is ignored is no attempt any more.
+        (UpgradeMode::Ignore, true) => return Err(Refused::ConnectIgnored.into()),
         (UpgradeMode::Deny, true) => return Err(Refused::UpgradeDenied.into()),
         (UpgradeMode::Require, false) => return Err(Refused::UpgradeRequired.into()),
         _ => {}
@@ -112,7 +129,13 @@ async fn story(
     // Is it well-formed? Then the backend decides.
     expectation(&head)?;
     if choice.attempt {
-        let offer = handshake::check(&head.method, &head.headers).map_err(Refused::from)?;
+        let offer = match ask {
+            Ask::Connect => {
+                handshake::check_connect(&head.headers, fastrand::u128(..).to_ne_bytes())
+            }
+            Ask::Upgrade | Ask::Plain => handshake::check(&head.method, &head.headers),
+        }
+        .map_err(Refused::from)?;
         upgrade::handshake(connection, choice, head, offer, record).await
     } else {
         // Nothing will be switched, so the gate need not hold back the body.

@@ -1,4 +1,5 @@
-//! `--max-connections`: every client connection holds a slot until it ends, a tunnel too.
+//! `--max-connections`: every client connection holds a slot until it ends, a tunnel too. What goes on at the same
+//! time on one connection of HTTP/2 holds more of them.
 
 use std::{any::Any, sync::Arc};
 
@@ -34,6 +35,11 @@ impl Slots {
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             metrics,
         }
+    }
+
+    /// One more slot for a connection that has one; `None` at the limit.
+    pub(super) fn another(&self) -> Option<OwnedSemaphorePermit> {
+        self.regular.clone().try_acquire_owned().ok()
     }
 
     /// A slot for a connection that was just accepted. Waits only when there is not even one for a

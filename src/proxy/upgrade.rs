@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Version,
+    HeaderMap, HeaderValue, Method, Request, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, TE, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_PROTOCOL, TE, UPGRADE,
     },
     request, response,
 };
@@ -23,6 +24,7 @@ use crate::{
 };
 
 use super::{
+    Proxy,
     admission::Permit,
     ask::{Reply, ask},
     connection::Connection,
@@ -32,7 +34,6 @@ use super::{
     record::Record,
     route::{Choice, Route},
     service::Answer,
-    slots::Slot,
 };
 
 /// Passes a valid handshake on. The answer is the backend's: a verified 101, or a response to be relayed.
@@ -53,6 +54,7 @@ pub(super) async fn handshake(
     if upgrade.extensions.value == ir::Extensions::Strip {
         offer.extensions.clear();
     }
+    let over_http2 = head.method == Method::CONNECT;
     let asked = request(connection, &choice, head.headers, &offer, record)?;
 
     let exchange = async {
@@ -68,6 +70,14 @@ pub(super) async fn handshake(
     };
 
     match reply {
+        // To a CONNECT it would say that there is a tunnel (RFC 9110 section 9.3.6).
+        Reply::Refused(response) if over_http2 && response.status().is_success() => {
+            Err(BackendError::Handshake {
+                endpoint: endpoint.address(),
+                source: handshake::BadAnswer::Status,
+            }
+            .into())
+        }
         Reply::Refused(mut response) => {
             headers::towards_client(response.headers_mut(), choice.policy());
             *response.version_mut() = Version::HTTP_11;
@@ -83,7 +93,7 @@ pub(super) async fn handshake(
                     source,
                 }
             })?;
-            Ok(Answer::Switch(Switched {
+            Ok(Answer::Switch(Box::new(Switched {
                 head: accepted(head, choice.policy()),
                 route: choice.route,
                 found: choice.found,
@@ -91,7 +101,7 @@ pub(super) async fn handshake(
                 endpoint,
                 backend,
                 backend_early,
-            }))
+            })))
         }
     }
 }
@@ -117,6 +127,9 @@ fn request(
     }
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let key = HeaderValue::from_str(&offer.key)
+        .map_err(|_| Unserved::Internal("a key is no field value"))?;
+    headers.insert(SEC_WEBSOCKET_KEY, key);
     headers.remove(SEC_WEBSOCKET_PROTOCOL);
     if !offer.subprotocols.is_empty() {
         let offered = HeaderValue::try_from(offer.subprotocols.join(", "))
@@ -210,15 +223,17 @@ pub(super) struct Handoff {
 }
 
 impl Handoff {
-    /// Starts the tunnel, in a task of its own: the connection's, with hyper's buffers and the futures
+    /// Starts the tunnel, in a task of its own that keeps `slot`: the connection's, with hyper's buffers and the futures
     /// of the handshake, ends here.
-    pub(super) fn start(
+    pub(super) fn start<C>(
         self,
-        connection: &Connection,
-        slot: Slot,
-        client: TcpStream,
+        proxy: &Proxy,
+        client: C,
         client_early: Bytes,
-    ) {
+        slot: impl Send + 'static,
+    ) where
+        C: tunnel::Side + Send + 'static,
+    {
         let Some((info, metrics)) = self.record.into_tunnel(self.subprotocol) else {
             return;
         };
@@ -229,14 +244,14 @@ impl Handoff {
                 backend: self.backend,
                 backend_early: self.backend_early,
                 extensions: self.extensions,
-                splice: connection.proxy.limits.splice,
+                splice: proxy.limits.splice,
                 route: self.route,
                 found: self.found,
                 endpoint: self.endpoint,
                 info,
                 metrics,
             },
-            connection.proxy.tunnels.clone(),
+            proxy.tunnels.clone(),
         );
         let permit = self.permit;
         tokio::spawn(async move {

@@ -31,7 +31,7 @@ const VERSION: &[u8] = b"13";
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Bytes of a key before base64 (RFC 6455 section 4.1).
-const KEY_BYTES: usize = 16;
+pub const KEY_BYTES: usize = 16;
 
 /// How a request relates to WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub fn classify(version: Version, headers: &HeaderMap) -> Kind {
 /// A valid handshake request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handshake {
-    /// `Sec-WebSocket-Key` as sent.
+    /// `Sec-WebSocket-Key` towards the backend: the client's, or over HTTP/2 one of our own.
     pub key: String,
     /// Offered subprotocols in the client's order.
     pub subprotocols: Vec<String>,
@@ -113,6 +113,25 @@ pub fn check(method: &Method, headers: &HeaderMap) -> Result<Handshake, Invalid>
     }
     Ok(Handshake {
         key: key(headers).ok_or(Invalid::Key)?,
+        subprotocols: subprotocols(headers).ok_or(Invalid::Subprotocols)?,
+        extensions: extensions(headers).ok_or(Invalid::Extensions)?,
+    })
+}
+
+/// Checks an extended CONNECT with `:protocol = websocket` (RFC 8441 section 5), which has neither a key nor
+/// Connection and Upgrade. `nonce` becomes the key towards the backend; one that the client sent means nothing.
+///
+/// # Errors
+/// The first rule that is broken, in the order of [`Invalid`].
+pub fn check_connect(headers: &HeaderMap, nonce: [u8; KEY_BYTES]) -> Result<Handshake, Invalid> {
+    if has_body(headers) {
+        return Err(Invalid::Body);
+    }
+    if single(headers, &SEC_WEBSOCKET_VERSION) != Some(VERSION) {
+        return Err(Invalid::Version);
+    }
+    Ok(Handshake {
+        key: BASE64.encode(nonce),
         subprotocols: subprotocols(headers).ok_or(Invalid::Subprotocols)?,
         extensions: extensions(headers).ok_or(Invalid::Extensions)?,
     })

@@ -40,7 +40,11 @@ const CLIENTS: &[(&str, &[&str])] = &[
     ("python/websockets_client.py", &["fragmented"]),
     ("python/aiohttp_client.py", &[]),
     ("node/ws_client.cjs", &["fragmented"]),
+    (HTTP2, &["fragmented", "one-connection"]),
 ];
+
+/// Its WebSockets are streams of HTTP/2.
+const HTTP2: &str = "node/http2_client.cjs";
 
 #[tokio::test]
 async fn every_client_talks_to_websockets() {
@@ -68,6 +72,13 @@ async fn aiohttp_speaks_http_in_both_directions() {
         "http-stream-up",
     ];
     run("python/aiohttp_client.py", &hawser, &scenarios).await;
+}
+
+#[tokio::test]
+async fn node_speaks_http2() {
+    let server = server("python/aiohttp_server.py").await;
+    let hawser = in_front_of(&server).await;
+    run(HTTP2, &hawser, &["http-get", "http-post"]).await;
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ mod documents;
 mod goodbye;
 mod handshake;
 mod http;
+mod http2;
 mod image;
 mod install;
 mod interop;

@@ -4,6 +4,7 @@ use super::{
     Limits, Refusal,
     chunks::{Chunks, Status},
     head::{Body, Complete, Head},
+    preface::{self, Beginning},
 };
 
 /// What a connection's next byte belongs to.
@@ -21,6 +22,8 @@ pub(super) enum Step {
     More,
     /// A head that asks for a WebSocket passed last: the rest waits for a verdict.
     Hold,
+    /// The first bytes of the connection are those of HTTP/2: none passes, all belong to it.
+    Http2,
     /// A head that does not pass; `head_request` if its answer must have no body.
     Refuse {
         /// Why.
@@ -47,6 +50,8 @@ pub(super) struct Progress {
 #[derive(Debug)]
 pub(super) struct Framing {
     phase: Phase,
+    /// No head has passed: it may still be HTTP/2.
+    first: bool,
     limits: Limits,
 }
 
@@ -54,7 +59,11 @@ impl Framing {
     /// Before the first request.
     pub(super) fn new(limits: Limits) -> Self {
         let phase = Phase::Head(Head::default());
-        Self { phase, limits }
+        Self {
+            phase,
+            first: true,
+            limits,
+        }
     }
 
     /// The limits it works with.
@@ -94,6 +103,22 @@ impl Framing {
             let rest = bytes.get(progress.passed..).unwrap_or_default();
             if rest.is_empty() {
                 return progress;
+            }
+            if self.first {
+                match preface::look(rest) {
+                    Beginning::Http1 => self.first = false,
+                    Beginning::Http2 => {
+                        progress.step = Step::Http2;
+                        return progress;
+                    }
+                    Beginning::Open => {
+                        // Its clock runs like that of any head.
+                        if let Phase::Head(head) = &mut self.phase {
+                            head.start();
+                        }
+                        return progress;
+                    }
+                }
             }
             match &mut self.phase {
                 Phase::Head(head) => match head.advance(rest, &self.limits) {

@@ -79,6 +79,11 @@ impl Head {
         self.started
     }
 
+    /// More than empty lines arrived.
+    pub(super) fn start(&mut self) {
+        self.started = true;
+    }
+
     /// Reads on. `bytes` starts with the head and grows from call to call.
     pub(super) fn advance(
         &mut self,
@@ -141,7 +146,7 @@ impl Head {
             _ if !bytes::is_token(first) => return Err(Refusal::Method),
             _ => {}
         }
-        self.started = true;
+        self.start();
         Ok(())
     }
 
@@ -240,7 +245,7 @@ impl Head {
 }
 
 /// RFC 9110 section 8.6: digits only, and few enough that nothing overflows.
-fn content_length(value: &[u8]) -> Option<u64> {
+pub(in crate::proxy) fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

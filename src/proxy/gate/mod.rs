@@ -14,6 +14,8 @@
 //!   [`Control::upgrade`] brings the verdict. The service must give one for each such request.
 //! - [`Control::begin`] must be called once per request and kept until the answer's body has ended: without
 //!   it the connection counts as busy for ever and is never closed for being idle.
+//! - A connection that begins with the preface of HTTP/2 ends for hyper's HTTP/1 before a request;
+//!   [`Gate::is_http2`] says so, and [`Gate::into_parts`] gives the stream with every byte read.
 //!
 //! hyper's builder must have `header_read_timeout(None)` (the clocks are here) and, if [`Limits::headers`] is
 //! larger than hyper's 100, `max_headers`. `max_buf_size` must be larger than [`Limits::head_bytes`].
@@ -30,10 +32,15 @@ mod field;
 mod framing;
 mod head;
 mod limits;
+mod preface;
 mod refusal;
 mod request_line;
 mod stream;
 mod target;
+
+pub(in crate::proxy) use head::content_length;
+pub(in crate::proxy) use request_line::METHOD_BYTES;
+pub(in crate::proxy) use target::path_and_query;
 
 pub use control::{Control, InFlight, Verdict, asks_for_tunnel};
 pub use limits::Limits;

@@ -86,6 +86,9 @@ pub enum Refusal {
     /// Many backends take `_` for `-`: two names for one field.
     #[error("a field name has an underscore")]
     Underscore,
+    /// RFC 9113 section 8.2.1. HTTP/1 recipients cut it off: two values for one field.
+    #[error("a field value starts or ends with white space")]
+    ValueSpace,
     /// Two Content-Length fields, even equal ones.
     #[error("there are several Content-Length fields")]
     LengthRepeated,

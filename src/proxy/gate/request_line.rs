@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Refusal, bytes, target};
 
 /// Longest method. The longest registered one has 17 characters.
-pub(super) const METHOD_BYTES: usize = 32;
+pub(in crate::proxy) const METHOD_BYTES: usize = 32;
 
 /// What the rest of the head depends on.
 #[derive(Debug, PartialEq, Eq)]

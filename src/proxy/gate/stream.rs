@@ -31,6 +31,8 @@ enum Mode {
     Open,
     /// Keeps it until the verdict on a handshake.
     Held,
+    /// The bytes belong to HTTP/2: hyper's HTTP/1 sees the end and leaves the stream as it is.
+    Http2,
     /// Reads no more. Pending, not at its end: hyper gives up an answer when its reader ends.
     Stopped,
     /// A body broke.
@@ -79,8 +81,14 @@ impl<S> Gate<S> {
         (gate, control)
     }
 
+    /// Whether the client began with the preface of HTTP/2. hyper's connection ends at once then, and what
+    /// [`Gate::into_parts`] gives is for another.
+    pub fn is_http2(&self) -> bool {
+        self.mode == Mode::Http2
+    }
+
     /// The stream, and what was read from it and not handed on: for a tunnel the bytes that the client sent
-    /// before the answer.
+    /// before the answer, for HTTP/2 all of it.
     pub fn into_parts(self) -> (S, Bytes) {
         (self.stream, self.pending.freeze())
     }
@@ -96,7 +104,7 @@ impl<S> Gate<S> {
             return;
         }
         let progress = self.framing.advance(fresh);
-        if matches!(progress.step, Step::More | Step::Hold) {
+        if matches!(progress.step, Step::More | Step::Hold | Step::Http2) {
             let rest = fresh.get(progress.passed..).unwrap_or_default();
             self.pending.extend_from_slice(rest);
         }
@@ -116,6 +124,7 @@ impl<S> Gate<S> {
         self.clock.head(self.framing.in_head(), progress.heads > 0);
         match progress.step {
             Step::More => {}
+            Step::Http2 => self.mode = Mode::Http2,
             Step::Hold => {
                 self.mode = Mode::Held;
                 self.control.hold(self.has_early_bytes());
@@ -325,7 +334,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                 Mode::Aborted(refusal) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal)));
                 }
-                Mode::Ended => return Poll::Ready(Ok(())),
+                Mode::Ended | Mode::Http2 => return Poll::Ready(Ok(())),
             }
         }
     }
@@ -367,10 +376,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends FIN, then discards what the client still sends: 1 MiB or one second at most, and only when the
+    /// Sends FIN unless the stream is for HTTP/2, then discards what the client still sends: 1 MiB or one second at most, and only when the
     /// client's last request was not read to its end or something is there.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.mode == Mode::Http2 {
+            return Poll::Ready(Ok(()));
+        }
         if this.shutdown == Shutdown::No {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             this.clock.touch();

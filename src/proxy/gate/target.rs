@@ -39,7 +39,8 @@ pub(super) fn check(target: &[u8], longest: usize) -> Result<Option<Range<usize>
     Ok(Some(scheme.len()..scheme.len() + authority.len()))
 }
 
-fn path_and_query(target: &[u8]) -> Result<(), Refusal> {
+/// Checks the characters of a path and a query.
+pub(in crate::proxy) fn path_and_query(target: &[u8]) -> Result<(), Refusal> {
     let query = target.iter().position(|&byte| !bytes::is_path(byte));
     let (_, query) = target.split_at(query.unwrap_or(target.len()));
     match query.split_first() {

@@ -269,3 +269,27 @@ proptest! {
         prop_assert_eq!(check(&Method::GET, &headers).map(|h| h.key), Ok(key));
     }
 }
+
+#[test]
+fn a_connect_needs_no_key_and_gets_ours() {
+    let mut headers = request("sec-websocket-protocol", &["chat.v1"]);
+    for name in ["connection", "upgrade", "sec-websocket-key"] {
+        headers.remove(name);
+    }
+    let nonce = *b"the sample nonce";
+    let expected = Handshake {
+        key: KEY.into(),
+        subprotocols: vec!["chat.v1".into()],
+        extensions: Vec::new(),
+    };
+    assert_eq!(check_connect(&headers, nonce), Ok(expected.clone()));
+    // What a client says about a key is no matter.
+    headers.insert("sec-websocket-key", HeaderValue::from_static("x"));
+    assert_eq!(check_connect(&headers, nonce), Ok(expected));
+
+    headers.insert("content-length", HeaderValue::from_static("1"));
+    assert_eq!(check_connect(&headers, nonce), Err(Invalid::Body));
+    headers.remove("content-length");
+    headers.insert("sec-websocket-version", HeaderValue::from_static("8"));
+    assert_eq!(check_connect(&headers, nonce), Err(Invalid::Version));
+}

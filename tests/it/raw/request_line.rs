@@ -29,8 +29,8 @@ const ESCAPE: &str = "the request target has a character that must be percent-en
 #[case(b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, VERSION)]
 #[case(b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, VERSION)]
 #[case(b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, VERSION)]
-// The preface of HTTP/2.
-#[case(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, VERSION)]
+// Almost the preface of HTTP/2.
+#[case(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r", 505, VERSION)]
 // A TLS ClientHello.
 #[case(
     b"\x16\x03\x01\x00\xf4\x01\x00\x00\xf0\x03\x03",

@@ -64,6 +64,9 @@ fn refused(refusal: Refusal) -> Step {
 #[case(&[GET, UPGRADE], &[GET], 2, Step::Hold)]
 #[case(&[GET, POST], &[BAD, GET], 2, refused(Refusal::SpaceBeforeColon))]
 #[case(&[GET], &[PART], 1, Step::More)]
+#[case(&[], &[PREFACE, b"\0"], 0, Step::Http2)]
+#[case(&[GET], &[PREFACE], 1, refused(Refusal::Version))]
+#[case(&[], &[b"\r\n", PREFACE], 0, refused(Refusal::Version))]
 fn requests(
     #[case] passing: &[&[u8]],
     #[case] rest: &[&[u8]],
@@ -125,6 +128,9 @@ fn knows_whether_a_head_has_begun() {
     assert!(!framing.in_head());
     framing.advance(b"\r\nG");
     assert!(framing.in_head());
+    let mut framing = Framing::new(Limits::default());
+    framing.advance(b"PRI");
+    assert!(framing.in_head(), "the clock runs for a preface too");
 }
 
 /// The same at every place where the input can be cut, byte by byte included.
@@ -135,6 +141,9 @@ fn knows_whether_a_head_has_begun() {
 #[case(&[GET, BAD_CHUNK, GET])]
 #[case(&[GET, b"\x16\x03\x01\x02\0\x01\0"])]
 #[case(&[PREFACE])]
+#[case(&[GET, PREFACE])]
+#[case(&[&PREFACE[..20], b"x"])]
+#[case(&[b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n", GET])]
 #[case(&[BARE_LF])]
 fn pieces_do_not_matter(#[case] parts: &[&[u8]]) {
     let bytes = parts.concat();

@@ -76,6 +76,26 @@ async fn whole_heads_only() {
 }
 
 #[tokio::test]
+async fn http2_is_left_as_it_came() {
+    let (mut client, mut gate, control) = gate();
+    let bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04";
+    let (first, second) = bytes.split_at(10);
+    client.write_all(first).await.unwrap();
+    assert_eq!(read_now(&mut gate, 100).await, None);
+    assert!(!gate.is_http2());
+    client.write_all(second).await.unwrap();
+    assert_eq!(read_now(&mut gate, 100).await.unwrap(), b"");
+    assert!(gate.is_http2());
+    assert!(!control.is_used());
+    // hyper shuts down what has ended, and that is not the end of the stream.
+    gate.shutdown().await.unwrap();
+    let (mut stream, read) = gate.into_parts();
+    assert_eq!(read, bytes.as_slice());
+    stream.write_all(b"x").await.unwrap();
+    assert_eq!(client.read_u8().await.unwrap(), b'x');
+}
+
+#[tokio::test]
 async fn a_refusal_comes_behind_what_was_admitted() {
     let (mut client, mut gate, control) = gate();
     let bad = b"GET /\x00 HTTP/1.1\r\n\r\n";

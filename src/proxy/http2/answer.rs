@@ -1,0 +1,89 @@
+//! The answer to one stream.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, Response, StatusCode, Version,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE},
+};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use crate::proxy::{
+    body::ResponseBody,
+    connection::Connection,
+    error::{Error, Unserved},
+    record::{InFlight, Record},
+    reply,
+    service::{self, Answer},
+    upgrade::Switched,
+};
+
+use super::{client::Client, streams::Request, tasks};
+
+/// Answers one request, whatever happens to it.
+pub(super) async fn answer(
+    connection: &Connection,
+    stream: Request,
+    mut request: http::Request<Incoming>,
+) -> Response<ResponseBody> {
+    let over = connection.over || stream.is_over();
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let mut record = Record::new(
+        connection.proxy.metrics.clone(),
+        connection.peer,
+        InFlight::Http2(stream),
+    );
+    let told = service::story(connection, over, request, &mut record).await;
+    let refused = match (told, upgrade) {
+        (Ok(Answer::Switch(switched)), Some(upgrade)) => {
+            return switch(connection, *switched, upgrade, record);
+        }
+        (Ok(Answer::Switch(_)), None) => Error::from(Unserved::Internal(
+            "a tunnel on a stream that cannot be one",
+        )),
+        (Ok(Answer::Relay(mut response)), _) => {
+            // It is the stream that ends, never the connection.
+            strip(response.headers_mut());
+            record.relayed(response.status().as_u16());
+            return response.map(|body| ResponseBody::backend(body, record));
+        }
+        (Err(error), _) => error,
+    };
+    let mut response = reply::error(&refused, false, record);
+    strip(response.headers_mut());
+    response
+}
+
+/// The 200 that makes the stream a tunnel (RFC 8441 section 5).
+fn switch(
+    connection: &Connection,
+    switched: Switched,
+    upgrade: OnUpgrade,
+    record: Record,
+) -> Response<ResponseBody> {
+    let sender = tasks::sender();
+    let tunnel = record.tunnel();
+    let (mut head, handoff) = switched.split(record);
+    let proxy = connection.proxy.clone();
+    connection.shutdown.tasks.spawn(async move {
+        // Ready with the 200, or never to be when the client has left.
+        if let Ok(stream) = upgrade.await {
+            handoff.start(
+                &proxy,
+                Client::new(stream, sender, tunnel),
+                Bytes::new(),
+                (),
+            );
+        }
+    });
+    head.status = StatusCode::OK;
+    head.version = Version::HTTP_2;
+    strip(&mut head.headers);
+    head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+    Response::from_parts(head, ResponseBody::tunnel())
+}
+
+/// Takes away what HTTP/2 has no place for (RFC 9113 section 8.2.2).
+fn strip(headers: &mut HeaderMap) {
+    headers.remove(CONNECTION);
+    headers.remove(UPGRADE);
+}

@@ -1,0 +1,231 @@
+//! HTTP/2 of clients (RFC 9113), with tunnels by extended CONNECT (RFC 8441).
+//!
+//! ```text
+//! connection ─ gate (preface) ─► here ─ hyper ─► answer ─► service ─► upgrade ─► tunnel over one stream
+//!                                  └─ streams, tasks             └──► forward
+//! ```
+//! hyper does the framing; [`head`] asks of a request what the gate asks of a raw one. The connection runs in a
+//! task of its own and ends after its last tunnel: tunnels are streams of it, so nobody else may end it before.
+
+mod answer;
+mod client;
+mod head;
+mod replay;
+mod streams;
+mod tasks;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::{connection::Connection, slots::Slot};
+
+pub(super) use head::check;
+pub(super) use streams::{Request, Tunnel};
+
+use replay::Replay;
+use streams::{Load, Streams};
+use tasks::Tasks;
+
+/// Streams at the same time; a client opens more only against `SETTINGS_MAX_CONCURRENT_STREAMS`. The number that
+/// RFC 9113 section 6.5.2 names as the least useful one, and that browsers are used to.
+const STREAMS: u32 = 100;
+
+/// Bytes that a client may send on a stream before somebody read them: as much as is held back for HTTP/1.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The same for all streams of a connection together. Below 100 stream windows on purpose: what a client sends to
+/// slow readers is bounded by this, whatever the number of streams.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of a stream that wait for the client to take them.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Header list, uncompressed, with 32 bytes for each field (RFC 9113 section 6.5.2). What is over it never gets
+/// here: h2 answers 431 or, far above, ends the connection.
+const HEADER_LIST: u32 = 16 * 1024;
+
+/// Streams in the life of a connection; then the client is told to open another one. An attack by streams that are
+/// opened and reset begins anew with a handshake; a browser does not get there in a day.
+const STREAMS_IN_ALL: u64 = 10_000;
+
+/// A client that ignores that is cut off after so many.
+const STREAMS_AT_MOST: u64 = 2 * STREAMS_IN_ALL;
+
+/// From GOAWAY, or from the last stream's end, to the end of the connection: a client that reads is done in a
+/// round trip.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Serves a connection that began with `early`, in a task of its own.
+pub(super) fn start(connection: Arc<Connection>, slot: Slot, stream: TcpStream, early: Bytes) {
+    // Before the task that calls this ends: the shutdown must not find a moment without either.
+    let awaited = connection.shutdown.tasks.token();
+    tokio::spawn(async move {
+        let (metrics, peer) = (connection.proxy.metrics.clone(), connection.peer);
+        let served = serve(connection, slot, Replay::new(early, stream), awaited);
+        super::connection::isolated(&metrics, peer, served).await;
+    });
+}
+
+async fn serve(
+    connection: Arc<Connection>,
+    slot: Slot,
+    stream: Replay<TcpStream>,
+    awaited: TaskTrackerToken,
+) {
+    let (streams, load) = Streams::new(connection.proxy.clone(), slot);
+    let tasks = Tasks::new(&connection);
+    let answers = connection.clone();
+    let answer = service_fn(move |request| {
+        // Counted here, in the order of arrival, not when its task runs.
+        let stream = streams.begin();
+        let connection = answers.clone();
+        Box::pin(
+            async move { Ok::<_, Infallible>(answer::answer(&connection, stream, request).await) },
+        )
+    });
+    let http = http2::Builder::new(tasks)
+        .enable_connect_protocol()
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(HEADER_LIST)
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut http = std::pin::pin!(http);
+    let mut end = End::new(&connection, load, awaited);
+    loop {
+        let step = tokio::select! {
+            biased;
+            ended = http.as_mut() => {
+                if let Err(error) = ended {
+                    // Clients that left, or that broke a rule and were told so.
+                    tracing::debug!(client = %connection.peer, %error, "HTTP/2 connection ended");
+                }
+                return;
+            }
+            step = end.step() => step,
+        };
+        match step {
+            Step::Goaway => http.as_mut().graceful_shutdown(),
+            Step::Cut => return,
+        }
+    }
+}
+
+/// What the end of a connection wants of it.
+enum Step {
+    /// GOAWAY: streams finish, no new one begins.
+    Goaway,
+    /// Let go of it.
+    Cut,
+}
+
+/// Decides when a connection ends.
+struct End<'c> {
+    connection: &'c Connection,
+    load: watch::Receiver<Load>,
+    /// Since when no stream is open.
+    idle: Option<Instant>,
+    /// Since when the client knows that it ends.
+    goaway: Option<Instant>,
+    /// Makes the shutdown wait.
+    awaited: Option<TaskTrackerToken>,
+}
+
+impl<'c> End<'c> {
+    fn new(
+        connection: &'c Connection,
+        load: watch::Receiver<Load>,
+        awaited: TaskTrackerToken,
+    ) -> Self {
+        Self {
+            connection,
+            load,
+            idle: None,
+            goaway: None,
+            awaited: Some(awaited),
+        }
+    }
+
+    /// Waits for the next step.
+    async fn step(&mut self) -> Step {
+        let drain = &self.connection.shutdown.drain;
+        let cut = &self.connection.shutdown.cut;
+        loop {
+            let load = *self.load.borrow_and_update();
+            let draining = drain.is_cancelled();
+            let over = self.connection.over && load.total > 0;
+            if load.total > STREAMS_AT_MOST {
+                return Step::Cut;
+            }
+            if self.goaway.is_none() && (draining || over || load.total >= STREAMS_IN_ALL) {
+                return self.goaway();
+            }
+            // The registry of tunnels sees to their end, by its own pace; the shutdown waits for that too.
+            self.await_shutdown(!(draining && load.requests == 0 && load.tunnels > 0));
+            if cut.is_cancelled() {
+                if load.tunnels == 0 {
+                    return Step::Cut;
+                }
+                self.await_shutdown(false);
+            }
+            let deadline = self.deadline(&load);
+            let timer = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // It never fails: the sender lives as long as the connection.
+                _ = self.load.changed() => {}
+                () = drain.cancelled(), if self.goaway.is_none() => {}
+                () = cut.cancelled(), if !cut.is_cancelled() => {}
+                () = timer => {
+                    if self.goaway.is_some() {
+                        return Step::Cut;
+                    }
+                    return self.goaway();
+                }
+            }
+        }
+    }
+
+    fn goaway(&mut self) -> Step {
+        self.goaway = Some(Instant::now());
+        Step::Goaway
+    }
+
+    fn await_shutdown(&mut self, wait: bool) {
+        if !wait {
+            self.awaited = None;
+        } else if self.awaited.is_none() {
+            self.awaited = Some(self.connection.shutdown.tasks.token());
+        }
+    }
+
+    /// When a connection without streams has lived long enough.
+    fn deadline(&mut self, load: &Load) -> Option<Instant> {
+        if load.requests + load.tunnels > 0 {
+            self.idle = None;
+            return None;
+        }
+        let idle = *self.idle.get_or_insert_with(Instant::now);
+        let limits = &self.connection.proxy.limits.gate;
+        Some(match (self.goaway, load.total) {
+            (Some(goaway), _) => idle.max(goaway) + GOODBYE,
+            // Nothing was asked yet: as for HTTP/1, that is not worth a minute.
+            (None, 0) => idle + limits.head_time,
+            (None, _) => idle + limits.keep_alive_time,
+        })
+    }
+}

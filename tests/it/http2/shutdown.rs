@@ -1,0 +1,146 @@
+//! The end of the process: GOAWAY first, requests finish, each tunnel gets its Close, the connection goes last.
+
+use std::time::Duration;
+
+use ::hawser::proxy::Limits;
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::kit::{
+    eventually, hawser, manifest, origin,
+    proxy::{self, rule},
+    raw::{self, Then, ok},
+};
+
+use super::kit::{browser, connect, get, whole};
+
+#[tokio::test]
+async fn a_connection_goes_after_its_last_tunnel() {
+    let echo = origin::echo().await;
+    let held = raw::held(ok, Then::Close).await;
+    let proxy = proxy::with([
+        rule("a.test", "/ws").to(&[echo.addr]),
+        rule("a.test", "/").to(&[held.addr]),
+    ]);
+    let mut client = connect(proxy.addr).await;
+    let mut tunnel = client.tunnel("/ws").await;
+    let (request, _) = client.begin(get("/"), true).await.unwrap();
+    eventually("it is on its way", async || {
+        (held.connections() == 1).then_some(())
+    })
+    .await;
+    proxy.drain();
+    // The client is told, so that it goes elsewhere with what is new.
+    let error = eventually("GOAWAY", async || {
+        client
+            .another()
+            .send(get("/").header("host", "b.test"))
+            .await
+            .err()
+    })
+    .await;
+    assert!(error.is_go_away() || error.is_library(), "{error}");
+    // What runs goes on: the request to its end, the tunnel as if nothing were.
+    tunnel.write(b"\x81\x82\0\0\0\0hi");
+    assert_eq!(tunnel.read(4).await, b"\x81\x02hi");
+    held.release.add_permits(1);
+    assert_eq!(whole(request).await.unwrap().text(), "plain");
+    // The listener does not wait for tunnels; their registry does.
+    let tunnels = proxy.tunnels.clone();
+    proxy.served().await;
+    tunnel.write(b"\x81\x82\0\0\0\0ho");
+    assert_eq!(tunnel.read(4).await, b"\x81\x02ho");
+    let drain = tokio::spawn({
+        let tunnels = tunnels.clone();
+        async move { super::limits::end_all(&tunnels).await }
+    });
+    let close = tunnel.read(4).await;
+    assert_eq!(
+        (close[0], &close[2..4]),
+        (0x88, &1012_u16.to_be_bytes()[..])
+    );
+    tunnel.write(b"\x88\x82\0\0\0\0\x03\xf4");
+    tunnel.send.send_data(bytes::Bytes::new(), true).unwrap();
+    drain.await.unwrap();
+    assert!(tunnels.is_empty());
+    client.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cut_ends_requests_and_no_tunnel() {
+    let echo = origin::echo().await;
+    let held = raw::held(ok, Then::Close).await;
+    let limits = Limits {
+        drain_window: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let proxy = proxy::with_limits(
+        [
+            rule("a.test", "/ws").to(&[echo.addr]),
+            rule("a.test", "/").to(&[held.addr]),
+        ],
+        limits,
+    );
+    let mut client = connect(proxy.addr).await;
+    let mut tunnel = client.tunnel("/ws").await;
+    let (request, _) = client.begin(get("/"), true).await.unwrap();
+    let mut only_a_request = connect(proxy.addr).await;
+    let (lost, _) = only_a_request.begin(get("/"), true).await.unwrap();
+    eventually("both are on their way", async || {
+        (held.connections() == 2).then_some(())
+    })
+    .await;
+    proxy.drain();
+    proxy.served().await;
+    assert!(whole(request).await.unwrap_err().is_reset());
+    assert!(whole(lost).await.is_err());
+    tunnel.write(b"\x81\x82\0\0\0\0hi");
+    assert_eq!(tunnel.read(4).await, b"\x81\x02hi");
+}
+
+#[tokio::test]
+async fn idle_connections_hold_nothing_up() {
+    let proxy = proxy::with([]);
+    let mut used = connect(proxy.addr).await;
+    assert_eq!(used.send(get("/")).await.unwrap().status, 404);
+    let fresh = connect(proxy.addr).await;
+    // One that never answers the ping that comes with GOAWAY.
+    let mut deaf = super::frames::raw(proxy.addr).await;
+    deaf.next().await.expect("settings");
+    proxy.drain();
+    proxy.served().await;
+    used.ended().await.unwrap();
+    fresh.ended().await.unwrap();
+    deaf.rest().await;
+}
+
+#[tokio::test]
+async fn the_process_closes_tunnels_with_1012_and_exits_0() {
+    let echo = origin::echo().await;
+    let mut hawser = hawser::with(&manifest::websocket("chat", "/ws", &[echo.addr])).await;
+    let mut browser = browser(hawser.http).await;
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        let mut socket = browser.ws("chat.test", "/ws").await.expect("a tunnel");
+        socket.send(Message::text("hello")).await.expect("sent");
+        let echoed = socket.next().await.expect("open").expect("a message");
+        assert_eq!(echoed, Message::text("hello"));
+        sockets.push(socket);
+    }
+    hawser.signal("TERM");
+    for mut socket in sockets {
+        let close = socket.next().await.expect("a message").expect("no error");
+        let Message::Close(Some(close)) = close else {
+            panic!("expected a Close frame, got {close:?}");
+        };
+        assert_eq!(u16::from(close.code), 1012);
+        assert!(socket.next().await.is_none(), "nothing follows a Close");
+    }
+    assert!(hawser.ended().await.success());
+    let drained = hawser
+        .log()
+        .iter()
+        .filter(|line| hawser::field(line, "cause") == Some("drain"))
+        .count();
+    assert_eq!(drained, 20);
+}
