@@ -2,33 +2,32 @@
 
 mod bind;
 mod control;
+mod ending;
+mod inherited;
 mod limits;
+mod signals;
 mod source;
 mod trim;
 
 pub use bind::StartError;
 pub use control::Control;
+pub use inherited::Inherited;
+pub use signals::{Signal, Signals};
 pub use source::Source;
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
+use ending::{Ending, Stage};
+
 use crate::{
-    admin,
+    admin, api,
     proxy::{self, Proxy},
     source::{
         peers,
@@ -44,8 +43,12 @@ use crate::{
 pub struct Settings {
     /// Traffic addresses, HTTP.
     pub http: Vec<SocketAddr>,
+    /// Whether another process may listen on the same traffic addresses (`SO_REUSEPORT`).
+    pub reuse_port: bool,
     /// Admin address.
     pub admin: Option<SocketAddr>,
+    /// Whether the admin address takes orders.
+    pub admin_write: bool,
     /// Status address.
     pub status: Option<SocketAddr>,
     /// Where objects come from.
@@ -54,7 +57,9 @@ pub struct Settings {
     pub translate: translate::Options,
     /// Client connections at a time; `None` = from the limit of file descriptors.
     pub max_connections: Option<usize>,
-    /// After the signal requests in flight have this long to end, and tunnels get their Close spread over it.
+    /// From SIGTERM to the drain: not ready, but serving, while load balancers notice.
+    pub drain_delay: Duration,
+    /// How long the drain takes to tell all tunnels to end.
     pub drain_window: Duration,
     /// Large frames of tunnels are moved by splice(2).
     pub splice: bool,
@@ -70,31 +75,32 @@ pub struct App {
     pub admin: Option<SocketAddr>,
     /// Status address as bound.
     pub status: Option<SocketAddr>,
+    /// Cancelled at the first signal: no longer ready.
+    pub unready: CancellationToken,
     tunnels: Arc<tunnel::Registry>,
-    draining: Arc<AtomicBool>,
     accepting: CancellationToken,
+    cut: CancellationToken,
     leading: CancellationToken,
     background: CancellationToken,
     listeners: TaskTracker,
     helpers: TaskTracker,
+    drain_delay: Duration,
     drain_window: Duration,
 }
 
-/// Binds every address, then spawns everything. Traffic is accepted once the first table is live;
-/// until then connections wait in the listen queue.
-pub async fn start(settings: Settings) -> Result<App, StartError> {
+/// Binds every address that was not handed over, then spawns everything. Traffic is accepted once the first
+/// table is live; until then connections wait in the listen queue.
+pub async fn start(settings: Settings, inherited: Inherited) -> Result<App, StartError> {
     let origin = source::open(&settings.source).await?;
-    let bound = bind::bind(&settings).await?;
+    let bound = bind::bind(&settings, inherited).await?;
     let metrics = Metrics::new();
     let backends = Arc::new(upstream::Registry::default());
     let tunnels = Arc::new(tunnel::Registry::default());
     let live = Arc::new(table::Handle::new());
     let verdicts = Arc::new(Verdicts::default());
-    let draining = Arc::new(AtomicBool::new(false));
-    let accepting = CancellationToken::new();
+    let unready = CancellationToken::new();
     let leading = CancellationToken::new();
     let background = CancellationToken::new();
-    let listeners = TaskTracker::new();
     let helpers = TaskTracker::new();
 
     metrics.set_backends(Box::new({
@@ -107,13 +113,15 @@ pub async fn start(settings: Settings) -> Result<App, StartError> {
         http: bound.http.iter().map(proxy::Listener::local_addr).collect(),
         admin: local_addr(bound.admin.as_ref()),
         status: local_addr(bound.status.as_ref()),
+        unready: unready.clone(),
         tunnels: Arc::clone(&tunnels),
-        draining: Arc::clone(&draining),
-        accepting: accepting.clone(),
+        accepting: CancellationToken::new(),
+        cut: CancellationToken::new(),
         leading: leading.clone(),
         background: background.clone(),
-        listeners: listeners.clone(),
+        listeners: TaskTracker::new(),
         helpers: helpers.clone(),
+        drain_delay: settings.drain_delay,
         drain_window: settings.drain_window,
     };
 
@@ -164,44 +172,52 @@ pub async fn start(settings: Settings) -> Result<App, StartError> {
         metrics: Arc::clone(&metrics),
         verdicts: Arc::new(move || serde_json::to_value(verdicts.list()).unwrap_or_default()),
         peers,
-        draining: Arc::new(move || draining.load(Ordering::Relaxed)),
+        draining: Arc::new(move || unready.is_cancelled()),
+        orders: settings.admin_write.then_some(admin::Orders {
+            duration: |text| text.parse::<api::Duration>().map(api::Duration::get).ok(),
+        }),
     };
-    let admin = bound
-        .admin
-        .map(|listener| (listener, admin::Surface::Admin));
-    let status = bound
-        .status
-        .map(|listener| (listener, admin::Surface::Status));
-    for (listener, surface) in admin.into_iter().chain(status) {
-        let (state, stop) = (state.clone(), background.clone());
-        helpers.spawn(admin::serve(listener, surface, state, stop));
-    }
+    app.answer(bound.admin, admin::Surface::Admin, &state);
+    app.answer(bound.status, admin::Surface::Status, &state);
 
     let max_connections = settings
         .max_connections
         .unwrap_or_else(limits::max_connections);
     let limits = proxy::Limits {
         max_connections,
-        drain_window: settings.drain_window,
         splice: settings.splice,
         ..proxy::Limits::default()
     };
     let proxy = Arc::new(Proxy::new(Arc::clone(&live), tunnels, metrics, limits));
     for listener in bound.http {
-        let (live, proxy, stop) = (Arc::clone(&live), Arc::clone(&proxy), accepting.clone());
-        listeners.spawn(async move {
-            tokio::select! {
-                () = live.wait_for(1) => listener.serve(proxy, stop).await,
-                () = stop.cancelled() => {}
-            }
-        });
+        app.serve(listener, Arc::clone(&proxy));
     }
-
     app.tell(max_connections);
     Ok(app)
 }
 
 impl App {
+    /// Answers admin requests until the very end.
+    fn answer(&self, listener: Option<TcpListener>, surface: admin::Surface, state: &admin::State) {
+        if let Some(listener) = listener {
+            let (state, stop) = (state.clone(), self.background.clone());
+            self.helpers
+                .spawn(admin::serve(listener, surface, state, stop));
+        }
+    }
+
+    /// Serves traffic from the first table on.
+    fn serve(&self, listener: proxy::Listener, proxy: Arc<Proxy>) {
+        let live = Arc::clone(&self.live);
+        let (stop, cut) = (self.accepting.clone(), self.cut.clone());
+        self.listeners.spawn(async move {
+            tokio::select! {
+                () = live.wait_for(1) => listener.serve(proxy, stop, cut).await,
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
     /// Says in the log where it listens.
     fn tell(&self, max_connections: usize) {
         for address in &self.http {
@@ -221,22 +237,28 @@ impl App {
         }
     }
 
-    /// Runs until `stop`, then ends in this order: not ready, no new connection, requests finish and
-    /// tunnels get their Close side by side, background tasks last. Bounded by the drain window and 10 s.
-    pub async fn run(self, stop: CancellationToken) {
-        stop.cancelled().await;
-        let tunnels = self.tunnels.len();
-        info!(tunnels, window = ?self.drain_window, "draining");
-        self.draining.store(true, Ordering::Relaxed);
-        // Another replica takes over at once.
+    /// Runs until the first signal, then ends in this order: not ready but serving, nothing new, requests finish and
+    /// tunnels get their Close side by side, what is left is cut, background tasks last. Bounded by the delay, the
+    /// window and 10 s; every further signal shortens it, see `ending.rs`.
+    pub async fn run(self, mut signals: Signals) {
+        let signal = signals.next().await;
+        // Without a table it has never been ready: no load balancer has anything to notice.
+        let delay = match self.live.load().generation() {
+            0 => Duration::ZERO,
+            _ => self.drain_delay,
+        };
+        let now = Instant::now();
+        let mut ending = Ending::begin(signal, now, delay, self.drain_window);
+        // Another replica leads at once.
         self.leading.cancel();
-        self.accepting.cancel();
-        self.listeners.close();
-        self.tunnels.drain(self.drain_window);
-        tokio::join!(self.listeners.wait(), self.tunnels_end());
+        self.unready.cancel();
+        let left = ending.left(now);
+        info!(%signal, delay = ?left.delay, window = ?left.window, next = ending.next(), "ending: not ready any more");
+        self.leave(&mut ending, &mut signals).await;
+        self.drain(&mut ending, &mut signals).await;
         self.background.cancel();
         self.helpers.close();
-        if tokio::time::timeout(BACKGROUND_DEADLINE, self.helpers.wait())
+        if timeout(BACKGROUND_DEADLINE, self.helpers.wait())
             .await
             .is_err()
         {
@@ -245,42 +267,72 @@ impl App {
         info!("ended");
     }
 
-    /// Waits for the tunnels, no longer than they may take.
-    async fn tunnels_end(&self) {
-        let latest = self.drain_window.saturating_add(LAST_GOODBYE);
-        if tokio::time::timeout(latest, self.tunnels.ended())
-            .await
-            .is_err()
-        {
-            warn!(
-                tunnels = self.tunnels.len(),
-                "tunnels did not end in time, cutting them"
+    /// Serves as ever until the delay is over.
+    async fn leave(&self, ending: &mut Ending, signals: &mut Signals) {
+        while let Stage::Leaving { until, .. } = ending.stage() {
+            tokio::select! {
+                biased;
+                signal = signals.next() => {
+                    let now = Instant::now();
+                    ending.receive(signal, now);
+                    let left = ending.left(now);
+                    info!(%signal, delay = ?left.delay, window = ?left.window, next = ending.next(), "ending faster");
+                }
+                () = sleep_until(until) => ending.advance(Instant::now()),
+            }
+        }
+    }
+
+    /// Takes nothing new and waits for what is open, until that is cut.
+    async fn drain(&self, ending: &mut Ending, signals: &mut Signals) {
+        self.accepting.cancel();
+        self.listeners.close();
+        let window = ending.left(Instant::now()).window;
+        let tunnels = self.tunnels.len();
+        if ending.stage() != Stage::Cut {
+            info!(
+                tunnels,
+                ?window,
+                next = ending.next(),
+                "draining: no new connections, tunnels are closed one by one"
             );
-            self.tunnels.cut();
+            self.tunnels.drain(window);
+        }
+        // In this order: a connection may become a tunnel as long as it lives.
+        let mut gone = pin!(async {
+            self.listeners.wait().await;
             self.tunnels.ended().await;
+        });
+        while let Some(deadline) = ending.deadline() {
+            tokio::select! {
+                biased;
+                () = &mut gone => return,
+                signal = signals.next() => {
+                    let now = Instant::now();
+                    let by = ending.receive(signal, now);
+                    if by > 1 {
+                        self.tunnels.hurry(by);
+                    }
+                    let window = ending.left(now).window;
+                    info!(%signal, ?window, tunnels = self.tunnels.len(), next = ending.next(), "draining faster");
+                }
+                () = sleep_until(deadline) => ending.advance(Instant::now()),
+            }
+        }
+        warn!(tunnels = self.tunnels.len(), "cutting what is still open");
+        self.tunnels.cut();
+        self.cut.cancel();
+        if timeout(CUT_DEADLINE, gone).await.is_err() {
+            warn!("connections did not end in time");
         }
     }
 }
 
-/// From the end of the drain window until tunnels that still run are cut: the last goodbye needs 6 s.
-const LAST_GOODBYE: Duration = Duration::from_secs(10);
-
-/// Cancels `stop` at the first SIGTERM or SIGINT. Further ones change nothing.
-pub fn stop_on_signal(stop: CancellationToken) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.cancel();
-    });
-    Ok(())
-}
-
 /// The admin server and the source only have to notice the token; a second is long.
 const BACKGROUND_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A task that is cut only has to be dropped; with very many of them that takes a moment.
+const CUT_DEADLINE: Duration = Duration::from_secs(2);
 
 fn local_addr(listener: Option<&TcpListener>) -> Option<SocketAddr> {
     listener.and_then(|listener| listener.local_addr().ok())

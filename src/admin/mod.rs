@@ -1,10 +1,14 @@
-//! The admin and status addresses: probes, metrics, JSON views. GET only; never on the traffic port.
+//! The admin and status addresses: probes, metrics, JSON views; on the admin address also orders. Never on the traffic
+//! port.
 //!
-//! Invariant: nothing here changes anything, and a web page that a browser shows cannot read it: names other than
-//! localhost are refused (DNS rebinding) and no answer allows another origin.
+//! Invariant: only `orders.rs` changes anything, never on the status address and never without `--admin-write`. A web
+//! page that a browser shows can neither read nor give an order: names other than localhost are refused (DNS
+//! rebinding), no answer allows another origin, and orders of another origin are refused (CSRF).
 
 mod answer;
 mod host;
+mod orders;
+mod origin;
 mod query;
 mod server;
 mod service;
@@ -20,6 +24,7 @@ use http::{Request, Response};
 
 use crate::{table, telemetry, tunnel, upstream};
 
+pub use orders::Orders;
 pub use server::serve;
 
 /// Answers other replicas below `/peer/v1/`; `app` passes it in, so that this module needs no arrow to `source`.
@@ -43,12 +48,14 @@ pub struct State {
     pub peers: Option<PeerService>,
     /// True while draining.
     pub draining: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// `--admin-write`: the admin address takes orders.
+    pub orders: Option<Orders>,
 }
 
 /// Which surface an address serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
-    /// `--admin`: everything.
+    /// `--admin`: everything, orders too.
     Admin,
     /// `--status`: `/livez`, `/readyz`, `/metrics`, the peer endpoint, nothing else.
     Status,

@@ -1,6 +1,6 @@
 //! Accepts connections and bounds them.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -40,7 +40,7 @@ pub async fn serve(listener: TcpListener, surface: Surface, state: State, stop: 
             () = stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, _)) => connections.add(stream, surface, Arc::clone(&state)),
+            Ok((stream, client)) => connections.add(stream, client, surface, Arc::clone(&state)),
             Err(error) => {
                 warn!(%error, "an admin connection could not be accepted");
                 if let Ok(address) = listener.local_addr() {
@@ -64,7 +64,7 @@ struct Connections {
 }
 
 impl Connections {
-    fn add(&mut self, stream: TcpStream, surface: Surface, state: Arc<State>) {
+    fn add(&mut self, stream: TcpStream, client: SocketAddr, surface: Surface, state: Arc<State>) {
         while self.tasks.try_join_next().is_some() {}
         self.order.retain(|task| !task.is_finished());
         if self.order.len() >= MAX_CONNECTIONS
@@ -72,15 +72,15 @@ impl Connections {
         {
             oldest.abort();
         }
-        let task = self.tasks.spawn(connection(stream, surface, state));
+        let task = self.tasks.spawn(connection(stream, client, surface, state));
         self.order.push_back(task);
     }
 }
 
-async fn connection(stream: TcpStream, surface: Surface, state: Arc<State>) {
+async fn connection(stream: TcpStream, client: SocketAddr, surface: Surface, state: Arc<State>) {
     let answer = service_fn(move |request| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(service::answer(&request, surface, &state).await) }
+        async move { Ok::<_, Infallible>(service::answer(&request, client, surface, &state).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,6 +1,6 @@
 //! Which path gives what.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use http::{Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use super::{
     State, Surface,
     answer::{self, Body},
-    host,
+    host, orders,
     query::{self, Connections},
     view,
 };
@@ -41,6 +41,7 @@ const PEER_PATHS: &str = "/peer/v1/";
 /// Answers one request.
 pub(super) async fn answer(
     request: &Request<Incoming>,
+    client: SocketAddr,
     surface: Surface,
     state: &Arc<State>,
 ) -> Response<Body> {
@@ -57,6 +58,9 @@ pub(super) async fn answer(
     {
         return answer::ready(peers(head(request)).await);
     }
+    if surface == Surface::Admin && orders::is_at(path) {
+        return allowing("POST", orders::answer(request, client, state));
+    }
     let known = path == "/" || paths(surface).any(|(known, _)| *known == path);
     if !known {
         let text = format!("Nothing is at this path. There is:\n{}", list(surface));
@@ -64,10 +68,8 @@ pub(super) async fn answer(
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let text = "This address only answers GET and HEAD.\n";
-        let mut answer = answer::text(StatusCode::METHOD_NOT_ALLOWED, text);
-        let allow = header::HeaderValue::from_static("GET, HEAD");
-        answer.headers_mut().insert(header::ALLOW, allow);
-        return answer;
+        let answer = answer::text(StatusCode::METHOD_NOT_ALLOWED, text);
+        return allowing("GET, HEAD", answer);
     }
     match path {
         "/livez" => answer::text(StatusCode::OK, "ok\n"),
@@ -79,6 +81,15 @@ pub(super) async fn answer(
         "/" => answer::text(StatusCode::OK, list(surface)),
         _ => view(path, request.uri(), state),
     }
+}
+
+/// A 405 names the methods (RFC 9110 section 15.5.6).
+fn allowing(methods: &'static str, mut answer: Response<Body>) -> Response<Body> {
+    if answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = header::HeaderValue::from_static(methods);
+        answer.headers_mut().insert(header::ALLOW, allow);
+    }
+    answer
 }
 
 /// Without the body, which no peer sends.
@@ -124,11 +135,11 @@ fn view(path: &str, uri: &Uri, state: &Arc<State>) -> Response<Body> {
 }
 
 fn paths(surface: Surface) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    let more: &[_] = match surface {
-        Surface::Admin => ADMIN_PATHS,
-        Surface::Status => &[],
+    let (views, orders): (&[_], &[_]) = match surface {
+        Surface::Admin => (ADMIN_PATHS, orders::PATHS),
+        Surface::Status => (&[], &[]),
     };
-    STATUS_PATHS.iter().chain(more)
+    STATUS_PATHS.iter().chain(views).chain(orders)
 }
 
 fn list(surface: Surface) -> String {

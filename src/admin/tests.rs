@@ -1,3 +1,5 @@
+mod orders;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -25,8 +27,12 @@ struct Server {
 }
 
 async fn server(surface: Surface) -> Server {
+    server_with(surface, |_| {}).await
+}
+
+async fn server_with(surface: Surface, change: impl FnOnce(&mut State)) -> Server {
     let draining = Arc::new(AtomicBool::new(false));
-    let state = State {
+    let mut state = State {
         live: Arc::default(),
         backends: Arc::default(),
         tunnels: Arc::default(),
@@ -37,7 +43,9 @@ async fn server(surface: Surface) -> Server {
             let draining = Arc::clone(&draining);
             Arc::new(move || draining.load(Ordering::Relaxed))
         },
+        orders: None,
     };
+    change(&mut state);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();

@@ -5,7 +5,10 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::TcpListener;
 
-use super::Settings;
+use super::{
+    Settings,
+    inherited::{InheritError, Inherited},
+};
 use crate::{proxy, source::cluster::ConnectError};
 
 /// Why the process could not start. Nothing serves when this is returned.
@@ -22,6 +25,9 @@ pub enum StartError {
     /// The configuration of the cluster.
     #[error(transparent)]
     Cluster(#[from] ConnectError),
+    /// The sockets that were handed over.
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
     /// An address.
     #[error("{flag} {address}: {}", bind_hint(.source))]
     Bind {
@@ -55,21 +61,29 @@ pub(super) struct Bound {
     pub(super) status: Option<TcpListener>,
 }
 
-/// Binds every address.
-pub(super) async fn bind(settings: &Settings) -> Result<Bound, StartError> {
-    let traffic = |&address: &SocketAddr| {
-        proxy::Listener::bind(address).map_err(|source| StartError::Bind {
+/// Binds every address that was not handed over.
+pub(super) async fn bind(settings: &Settings, inherited: Inherited) -> Result<Bound, StartError> {
+    let http = match inherited.sort(&settings.http)? {
+        Some(sockets) => sockets
+            .into_iter()
+            .zip(&settings.http)
+            .map(|(socket, &address)| (proxy::Listener::inherit(socket), address))
+            .collect::<Vec<_>>(),
+        None => settings
+            .http
+            .iter()
+            .map(|&address| (proxy::Listener::bind(address, settings.reuse_port), address))
+            .collect(),
+    };
+    let http = http.into_iter().map(|(listener, address)| {
+        listener.map_err(|source| StartError::Bind {
             flag: "--http",
             address,
             source,
         })
-    };
+    });
     Ok(Bound {
-        http: settings
-            .http
-            .iter()
-            .map(traffic)
-            .collect::<Result<_, _>>()?,
+        http: http.collect::<Result<_, _>>()?,
         admin: bind_one("--admin", settings.admin).await?,
         status: bind_one("--status", settings.status).await?,
     })

@@ -9,13 +9,12 @@ use std::{
 
 use clap::Args;
 use ipnet::IpNet;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::control::ControlArgs;
 use crate::{
     api,
-    app::{self, Settings, Source},
+    app::{self, Inherited, Settings, Signals, Source},
     source::cluster,
     telemetry::log,
     translate,
@@ -24,6 +23,10 @@ use crate::{
 /// Flags of `hawser run`. Each is also an environment variable.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that a user gives or not"
+)]
 pub(super) struct RunArgs {
     /// Serve the manifests of this directory instead of a cluster
     ///
@@ -77,6 +80,13 @@ pub(super) struct RunArgs {
     )]
     http: Vec<SocketAddr>,
 
+    /// Let other processes of this user listen on the same --http addresses, by `SO_REUSEPORT`
+    ///
+    /// For an upgrade with two processes side by side: docs/guide/upgrade.md. Sockets that systemd hands over
+    /// are shared without it.
+    #[arg(long, env = "HAWSER_REUSE_PORT", value_parser = clap::builder::BoolishValueParser::new())]
+    reuse_port: bool,
+
     /// Address for HTTPS traffic (not built yet: binds nothing) [default: 0.0.0.0:8443]
     #[arg(long, value_name = "ADDR", env = "HAWSER_HTTPS")]
     https: Option<SocketAddr>,
@@ -89,6 +99,10 @@ pub(super) struct RunArgs {
         default_value = "127.0.0.1:9100"
     )]
     admin: SocketAddr,
+
+    /// Let the admin address take orders: close a connection, drain a route or an endpoint
+    #[arg(long, env = "HAWSER_ADMIN_WRITE", value_parser = clap::builder::BoolishValueParser::new())]
+    admin_write: bool,
 
     /// Address for /livez, /readyz and /metrics only
     ///
@@ -130,11 +144,14 @@ pub(super) struct RunArgs {
     )]
     proxy_protocol: Vec<IpNet>,
 
-    /// From the signal to the first Close, while load balancers notice (not built yet: 0s) [default: 10s]
-    #[arg(long, value_name = "DURATION", env = "HAWSER_DRAIN_DELAY", value_parser = parse_duration)]
-    drain_delay: Option<Duration>,
+    /// From SIGTERM to the drain: not ready, but serving as ever, while load balancers notice
+    #[arg(long, value_name = "DURATION", env = "HAWSER_DRAIN_DELAY", default_value = "10s", value_parser = parse_duration)]
+    drain_delay: Duration,
 
-    /// From the signal to the exit at the latest: requests finish and tunnels get their Close
+    /// The drain: nothing new is accepted, and tunnels get their Close spread over this time
+    ///
+    /// Requests and the last tunnels get 10 s more; then what is left is cut. A route may shorten it for its
+    /// tunnels (drain.window).
     #[arg(long, value_name = "DURATION", env = "HAWSER_DRAIN_WINDOW", default_value = "60s", value_parser = parse_duration)]
     drain_window: Duration,
 
@@ -177,8 +194,13 @@ Examples:
   hawser run --manifests ./routes --http 127.0.0.1:8080 --http '[::1]:8080' --log-format text
   HAWSER_MANIFESTS=./routes HAWSER_LOG_LEVEL=debug hawser run";
 
-/// Runs until SIGTERM or SIGINT. Exit code 0 after an orderly end, 64 when it could not start.
+/// Runs until a signal ends it. Exit code 0 after any end that was asked for, 64 when it could not start.
 pub(super) fn run(args: &RunArgs) -> ExitCode {
+    // First of all: it changes the environment, which other threads must not see.
+    let inherited = match Inherited::take() {
+        Ok(inherited) => inherited,
+        Err(error) => return super::usage(&error.to_string()),
+    };
     if let Err(error) = log::init(args.log_format, &args.log_level) {
         return super::usage(&format!("--log-level {}: {error}", args.log_level));
     }
@@ -190,14 +212,23 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     }
     let settings = args.settings();
     super::block_on(async move {
-        let stop = CancellationToken::new();
-        if let Err(error) = app::stop_on_signal(stop.clone()) {
-            error!(%error, "signals cannot be received");
-            return ExitCode::FAILURE;
-        }
-        match app::start(settings).await {
+        let mut signals = match Signals::listen() {
+            Ok(signals) => signals,
+            Err(error) => {
+                error!(%error, "signals cannot be received");
+                return ExitCode::FAILURE;
+            }
+        };
+        let started = tokio::select! {
+            started = app::start(settings, inherited) => started,
+            signal = signals.next() => {
+                info!(%signal, "ended before anything was served");
+                return ExitCode::SUCCESS;
+            }
+        };
+        match started {
             Ok(app) => {
-                app.run(stop).await;
+                app.run(signals).await;
                 ExitCode::SUCCESS
             }
             Err(error) => super::usage(&error.to_string()),
@@ -214,7 +245,9 @@ impl RunArgs {
         };
         Settings {
             http: self.http.clone(),
+            reuse_port: self.reuse_port,
             admin: Some(self.admin),
+            admin_write: self.admin_write,
             status: self.status.or(status),
             source,
             translate: translate::Options {
@@ -227,6 +260,7 @@ impl RunArgs {
                 drain_window: Some(self.drain_window),
             },
             max_connections: self.max_connections.and_then(|n| usize::try_from(n).ok()),
+            drain_delay: self.drain_delay,
             drain_window: self.drain_window,
             splice: self.splice,
         }
@@ -253,7 +287,6 @@ impl RunArgs {
             ("--https", self.https.is_some()),
             ("--trusted-proxies", !self.trusted_proxies.is_empty()),
             ("--proxy-protocol", !self.proxy_protocol.is_empty()),
-            ("--drain-delay", self.drain_delay.is_some()),
             ("--default-certificate", self.default_certificate.is_some()),
         ]
         .into_iter()

@@ -51,6 +51,11 @@ pub(super) fn route_change(generation: u64, connections: usize) {
     say(&format!("route change {generation} is live: {kept}\n"));
 }
 
+/// What happens at Ctrl-C.
+pub(super) fn leaving() {
+    say("Ending: each window gets a Close within 2 seconds. Ctrl-C again ends at once.\n");
+}
+
 /// The last line.
 pub(super) fn goodbye() {
     say("Hawser has ended; the windows reconnect when the demo runs again.\n");

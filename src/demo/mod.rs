@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{manifests::Folder, replica::Replica, room::Room};
 use crate::{
-    app::{self, Settings, StartError},
+    app::{self, Inherited, Settings, Signals, StartError},
     source::rebuild::Live,
     telemetry::log,
     translate,
@@ -71,7 +71,7 @@ const EXIT_USAGE: u8 = 64;
 /// The controller reads five small files; on the slowest machine that is far less.
 const FIRST_TABLE: Duration = Duration::from_secs(10);
 
-/// A person waits at Ctrl-C: tunnels get their Close within this time, and a request of the page takes milliseconds.
+/// A person waits at Ctrl-C, and there are few tunnels. SIGTERM does the same.
 const DRAIN_WINDOW: Duration = Duration::from_secs(2);
 
 /// The replicas only have to notice the token.
@@ -100,7 +100,7 @@ enum DemoError {
     NoTable(PathBuf),
 }
 
-/// Runs the demo until SIGINT or SIGTERM. Exit code 0 after an orderly end, 64 when it could not start.
+/// Runs the demo until a signal ends it. Exit code 0 after an orderly end, 64 when it could not start.
 pub async fn run(args: DemoArgs) -> ExitCode {
     match serve(&args).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,8 +117,7 @@ async fn serve(args: &DemoArgs) -> Result<(), DemoError> {
     check_free(args.http).await?;
     let folder = Folder::claim(&args.manifests)?;
 
-    let stop = CancellationToken::new();
-    app::stop_on_signal(stop.clone()).map_err(DemoError::Signals)?;
+    let signals = Signals::listen().map_err(DemoError::Signals)?;
     // The replicas outlive the proxy, as pods do: a tunnel ends because Hawser says so.
     let replicas_stop = CancellationToken::new();
     let _ends_with_us = replicas_stop.clone().drop_guard();
@@ -134,7 +133,7 @@ async fn serve(args: &DemoArgs) -> Result<(), DemoError> {
     }
     folder.write(&addresses)?;
 
-    let app = app::start(settings(args, &folder))
+    let app = app::start(settings(args, &folder), Inherited::default())
         .await
         .map_err(|error| explain_bind(error, args.http))?;
     tokio::time::timeout(FIRST_TABLE, app.live.wait_for(1))
@@ -148,7 +147,17 @@ async fn serve(args: &DemoArgs) -> Result<(), DemoError> {
         replicas_stop.clone(),
     ));
 
-    app.run(stop).await;
+    tasks.spawn({
+        let (unready, stop) = (app.unready.clone(), replicas_stop.clone());
+        async move {
+            tokio::select! {
+                () = unready.cancelled() => console::leaving(),
+                () = stop.cancelled() => {}
+            }
+        }
+    });
+
+    app.run(signals).await;
     replicas_stop.cancel();
     tasks.close();
     if tokio::time::timeout(REPLICAS_END, tasks.wait())
@@ -183,8 +192,10 @@ fn explain_bind(error: StartError, http: SocketAddr) -> DemoError {
 fn settings(args: &DemoArgs, folder: &Folder) -> Settings {
     Settings {
         http: vec![args.http],
+        reuse_port: false,
         // Any free port: the demo runs beside a real Hawser.
         admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        admin_write: false,
         status: None,
         source: app::Source::Directory(folder.path().to_owned()),
         translate: translate::Options {
@@ -197,6 +208,8 @@ fn settings(args: &DemoArgs, folder: &Folder) -> Settings {
             drain_window: None,
         },
         max_connections: None,
+        // No load balancer has to notice anything.
+        drain_delay: Duration::ZERO,
         drain_window: DRAIN_WINDOW,
         splice: true,
     }

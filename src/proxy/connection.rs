@@ -40,6 +40,10 @@ use super::{
 /// than this per direction.
 const BUFFER: usize = 64 * 1024;
 
+/// From the beginning of a drain to the first byte on a connection that was opened a moment before. A client that
+/// has something to say sends it within a round trip, or two seconds later when a packet is lost.
+const FIRST_BYTE: Duration = Duration::from_secs(3);
+
 /// How connections learn of the shutdown.
 #[derive(Debug, Clone)]
 pub(super) struct Shutdown {
@@ -127,8 +131,16 @@ async fn requests(
     let mut ended = tokio::select! {
         ended = &mut http => ended,
         () = drain.cancelled() => {
-            std::pin::Pin::new(&mut http).graceful_shutdown();
-            (&mut http).await
+            // hyper would also close a new connection whose request is on its way, and one over a head that is half
+            // here. Their answers say `Connection: close` anyway.
+            if connection.control.is_used() && !connection.control.is_reading() {
+                std::pin::Pin::new(&mut http).graceful_shutdown();
+            }
+            tokio::select! {
+                ended = &mut http => ended,
+                // Browsers open connections ahead, and may never use them.
+                () = unused(&connection.control) => return,
+            }
         }
     };
     if ended.is_ok() {
@@ -166,6 +178,14 @@ async fn requests(
         }
         // hyper leaves this to us when a request asked for an upgrade and got none.
         None => drop(gate.shutdown().await),
+    }
+}
+
+/// Returns during a drain when nothing has come on a new connection.
+async fn unused(control: &Control) {
+    tokio::time::sleep(FIRST_BYTE).await;
+    if control.is_used() || control.is_reading() {
+        std::future::pending::<()>().await;
     }
 }
 

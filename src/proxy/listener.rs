@@ -2,13 +2,14 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use futures_util::FutureExt;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{tunnel, upstream};
 
-use super::{Proxy, connection};
+use super::{Proxy, connection, slots::Slot};
 
 /// Connections that the kernel completes before they are accepted. A reconnect storm after a restart is a
 /// burst of SYNs; Linux cuts this to `net.core.somaxconn`, 4096 by default.
@@ -27,11 +28,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `address` (port 0: any free port). Must be called inside a tokio runtime.
+    /// Binds `address` (port 0: any free port). With `reuse_port` other processes of this user may bind it, too, and
+    /// the kernel spreads connections over all of them. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// The system's, for example when the address is in use.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
@@ -39,15 +41,25 @@ impl Listener {
         )?;
         // A restart may bind while connections of its predecessor are still in TIME_WAIT.
         socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        // Linux passes these on to every accepted socket, which saves the calls per connection.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_keepalive(&upstream::keepalive())?;
-        socket.set_tcp_user_timeout(Some(upstream::USER_TIMEOUT))?;
-        socket.set_tcp_notsent_lowat(tunnel::KERNEL_BYTES)?;
+        socket.set_reuse_port(reuse_port)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        let socket = TcpListener::from_std(socket.into())?;
+        Self::inherit(socket.into())
+    }
+
+    /// Takes a socket that listens already. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn inherit(socket: std::net::TcpListener) -> io::Result<Self> {
+        let options = SockRef::from(&socket);
+        options.set_nonblocking(true)?;
+        // Linux passes these on to every accepted socket, which saves the calls per connection.
+        options.set_tcp_nodelay(true)?;
+        options.set_tcp_keepalive(&upstream::keepalive())?;
+        options.set_tcp_user_timeout(Some(upstream::USER_TIMEOUT))?;
+        options.set_tcp_notsent_lowat(tunnel::KERNEL_BYTES)?;
+        let socket = TcpListener::from_std(socket)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
@@ -58,40 +70,38 @@ impl Listener {
     }
 
     /// Serves until `drain`, then stops accepting, lets requests finish and returns when every connection
-    /// has ended that is not a tunnel or carries nothing but tunnels, or after `Limits::drain_window` at the
-    /// latest, when the rest is cut.
-    pub async fn serve(self, proxy: Arc<Proxy>, drain: CancellationToken) {
+    /// has ended that is not a tunnel, or carries nothing but tunnels. `cut` ends those that are left at once.
+    pub async fn serve(self, proxy: Arc<Proxy>, drain: CancellationToken, cut: CancellationToken) {
         let connections = TaskTracker::new();
-        let cut = CancellationToken::new();
-        while let Some((stream, peer, slot)) = self.next(&proxy, &drain).await {
-            let shutdown = connection::Shutdown {
-                drain: drain.clone(),
-                cut: cut.clone(),
-                tasks: connections.clone(),
-            };
-            connections.spawn(connection::serve(
-                stream,
-                peer,
-                slot,
-                proxy.clone(),
-                shutdown,
-            ));
+        let shutdown = connection::Shutdown {
+            drain: drain.clone(),
+            cut,
+            tasks: connections.clone(),
+        };
+        let start = |(stream, peer, slot)| {
+            let served = connection::serve(stream, peer, slot, proxy.clone(), shutdown.clone());
+            connections.spawn(served);
+        };
+        while let Some(next) = self.next(&proxy, &drain).await {
+            start(next);
         }
-        drop(self.socket);
+        self.queued(&proxy).for_each(start);
         connections.close();
-        let window = proxy.limits.drain_window;
-        if tokio::time::timeout(window, connections.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                listener = %self.address,
-                connections = connections.len(),
-                "requests did not finish within {window:?} of the shutdown, cutting them"
-            );
-            cut.cancel();
-            connections.wait().await;
-        }
+        connections.wait().await;
+    }
+
+    /// Stops listening. What the kernel has completed until then comes out: to close the socket would reset it.
+    fn queued(self, proxy: &Proxy) -> impl Iterator<Item = (TcpStream, SocketAddr, Slot)> {
+        let socket = self.socket.into_std();
+        // More come as long as the socket is open, so there is a bound.
+        std::iter::repeat_with(move || {
+            let (stream, peer) = socket.as_ref().ok()?.accept().ok()?;
+            stream.set_nonblocking(true).ok()?;
+            let slot = proxy.slots.take().now_or_never()?;
+            Some((TcpStream::from_std(stream).ok()?, canonical(peer), slot))
+        })
+        .take(BACKLOG.unsigned_abs() as usize)
+        .map_while(|queued| queued)
     }
 
     /// The next connection with its slot; `None` at the drain.
@@ -99,25 +109,24 @@ impl Listener {
         &self,
         proxy: &Proxy,
         drain: &CancellationToken,
-    ) -> Option<(TcpStream, SocketAddr, super::slots::Slot)> {
-        tokio::select! {
+    ) -> Option<(TcpStream, SocketAddr, Slot)> {
+        let accept = || self.socket.accept();
+        let failed = |error: &io::Error| {
+            proxy.metrics.accept_error(self.address);
+            if is_of_one_connection(error) {
+                tracing::debug!(listener = %self.address, %error, "a client was gone before it was accepted");
+            } else {
+                tracing::warn!(listener = %self.address, %error, "cannot accept connections, trying again");
+            }
+        };
+        let (stream, peer) = tokio::select! {
             biased;
-            () = drain.cancelled() => None,
-            next = async {
-                let accept = || self.socket.accept();
-                let (stream, peer) = accepted(accept, |error| {
-                    proxy.metrics.accept_error(self.address);
-                    if is_of_one_connection(error) {
-                        tracing::debug!(listener = %self.address, %error, "a client was gone before it was accepted");
-                    } else {
-                        tracing::warn!(listener = %self.address, %error, "cannot accept connections, trying again");
-                    }
-                })
-                .await;
-                let slot = proxy.slots.take().await;
-                (stream, canonical(peer), slot)
-            } => Some(next),
-        }
+            () = drain.cancelled() => return None,
+            next = accepted(accept, failed) => next,
+        };
+        // Not a part of the choice above: the drain must not drop a connection that is accepted.
+        let slot = proxy.slots.take().await;
+        Some((stream, canonical(peer), slot))
     }
 }
 
@@ -216,8 +225,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_an_error() {
-        let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let second = Listener::bind(first.local_addr());
+        let any = "127.0.0.1:0".parse().unwrap();
+        let first = Listener::bind(any, false).unwrap();
+        let second = Listener::bind(first.local_addr(), true);
         assert_eq!(second.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn two_that_agree_share_a_port() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let first = Listener::bind(any, true).unwrap();
+        let second = Listener::bind(first.local_addr(), true).unwrap();
+        assert_eq!(first.local_addr(), second.local_addr());
     }
 }

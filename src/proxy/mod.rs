@@ -28,7 +28,7 @@ mod target;
 mod upgrade;
 pub mod validate;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{telemetry::metrics::Metrics, tunnel, upstream};
 
@@ -46,8 +46,6 @@ const MAX_ATTEMPTS: usize = 3;
 pub struct Limits {
     /// Client connections at the same time, tunnels included. Those beyond get 503.
     pub max_connections: usize,
-    /// From the beginning of a drain: how long requests may take to finish.
-    pub drain_window: Duration,
     /// Limits of a request head.
     pub gate: gate::Limits,
     /// Whether large frames of tunnels may be moved by splice(2).
@@ -58,14 +56,10 @@ pub struct Limits {
 /// the middle of a request may hold.
 const MAX_CONNECTIONS: usize = 65_536;
 
-/// Where nobody says otherwise: Kubernetes kills a pod 30 s after it asked it to end.
-const DRAIN_WINDOW: Duration = Duration::from_secs(20);
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: MAX_CONNECTIONS,
-            drain_window: DRAIN_WINDOW,
             gate: gate::Limits::default(),
             splice: true,
         }

@@ -149,6 +149,8 @@ pub struct Open<'a> {
     pub route: &'a ir::RouteId,
     /// Endpoint.
     pub endpoint: SocketAddr,
+    /// `drain.window` of the route.
+    pub window: Duration,
 }
 
 /// One live tunnel.
@@ -262,6 +264,7 @@ impl Entry {
             id: self.id,
             route: &self.route.rule.id,
             endpoint: self.endpoint.address(),
+            window: self.route.rule.policy.drain.window.value,
         }
     }
 

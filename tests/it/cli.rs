@@ -355,14 +355,14 @@ async fn an_accepted_handshake_has_no_reason() {
 
 #[tokio::test]
 async fn flags_whose_feature_is_not_built_say_so_even_at_their_default() {
-    let flags = ["--https", "0.0.0.0:8443", "--drain-delay", "10s"];
+    let flags = ["--https", "0.0.0.0:8443", "--trusted-proxies", "10.0.0.0/8"];
     let hawser = hawser::with_flags(&chat(), &flags).await;
     let log = hawser.log();
     let told: Vec<_> = log
         .iter()
         .filter_map(|line| hawser::field(line, "flag"))
         .collect();
-    assert_eq!(told, ["--https", "--drain-delay"]);
+    assert_eq!(told, ["--https", "--trusted-proxies"]);
 }
 
 #[tokio::test]

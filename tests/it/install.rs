@@ -312,7 +312,7 @@ async fn upgrade_and_uninstall(plane: &ControlPlane, nodes: &Node, mark: Mark) {
     let since = shell(plane, programmed).text();
     let upgrade = commands("install.md", "## Upgrade");
     let upgrade = upgrade.trim_end();
-    let set = "replicas=3,drain.window=5s,drain.preStop=2s,minReadySeconds=1";
+    let set = "replicas=3,drain.window=5s,drain.delay=2s,minReadySeconds=1";
     let ran = shell(plane, &format!("{upgrade} --set {set} --wait --timeout 3m"));
     assert!(ran.success, "{}", ran.stderr);
     assert_eq!(uids(), before);

@@ -1,4 +1,8 @@
-//! SIGTERM and SIGINT: stop accepting, finish requests, close tunnels with a real Close frame, exit 0.
+//! The end of the process: not ready, nothing new, requests finish, tunnels get a real Close frame, exit 0.
+
+mod answers;
+mod pace;
+mod signals;
 
 use std::time::Duration;
 
@@ -101,8 +105,11 @@ async fn a_client_that_never_answers_the_close_does_not_hold_the_exit() {
     assert!(status.success());
 }
 
+/// What the test and the server of [`slow_origin`] tell each other.
 struct Release {
+    /// A request is there.
     waiting: tokio::sync::Notify,
+    /// It may be answered.
     go: tokio::sync::Notify,
 }
 

@@ -23,6 +23,7 @@
 {{- with include "hawser.publishService" . }}
 - --publish-service={{ . }}
 {{- end }}
+- --drain-delay={{ .Values.drain.delay }}
 - --drain-window={{ .Values.drain.window }}
 {{- if not (kindIs "invalid" .Values.maxConnections) }}
 - --max-connections={{ .Values.maxConnections | int64 }}

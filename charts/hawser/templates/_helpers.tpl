@@ -87,24 +87,18 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $sum -}}
 {{- end -}}
 
-{{/* Seconds of drain.preStop. The kubelet sleeps whole seconds only. */}}
-{{- define "hawser.preStop" -}}
-{{- $ms := include "hawser.milliseconds" (list "drain.preStop" .Values.drain.preStop) | int64 -}}
-{{- if mod $ms 1000 -}}
-{{- fail (printf "drain.preStop: %s is not a whole number of seconds" .Values.drain.preStop) -}}
-{{- end -}}
-{{- div $ms 1000 -}}
-{{- end -}}
-
-{{/* Time for everything that happens between the deletion of a pod and its end, and 15 s to spare. */}}
+{{/*
+Seconds from the deletion of a pod to the kill: delay and window, 10 s in which the last tunnels say goodbye before
+the rest is cut, and 5 s to spare.
+*/}}
 {{- define "hawser.gracePeriod" -}}
-{{- $preStop := include "hawser.preStop" . | int64 -}}
+{{- $delay := include "hawser.milliseconds" (list "drain.delay" .Values.drain.delay) | int64 -}}
 {{- $window := include "hawser.milliseconds" (list "drain.window" .Values.drain.window) | int64 -}}
-{{- $needed := add $preStop (div (add $window 999) 1000) -}}
+{{- $needed := add (div (add $delay $window 999) 1000) 10 -}}
 {{- if kindIs "invalid" .Values.terminationGracePeriodSeconds -}}
-{{- add $needed 15 -}}
+{{- add $needed 5 -}}
 {{- else if le (int64 .Values.terminationGracePeriodSeconds) $needed -}}
-{{- fail (printf "terminationGracePeriodSeconds: %v does not leave time for drain.preStop and drain.window, which take %d s; leave it null to have it computed" .Values.terminationGracePeriodSeconds $needed) -}}
+{{- fail (printf "terminationGracePeriodSeconds: %v does not leave time for drain.delay, drain.window and the last goodbyes, which take %d s; leave it null to have it computed" .Values.terminationGracePeriodSeconds $needed) -}}
 {{- else -}}
 {{- int64 .Values.terminationGracePeriodSeconds -}}
 {{- end -}}

@@ -68,6 +68,8 @@ struct Shared {
     finished: AtomicUsize,
     /// hyper has bytes that the stream has not taken.
     unwritten: AtomicBool,
+    /// A head has begun and not ended.
+    reading: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -177,8 +179,17 @@ impl Control {
         self.0.admitted.load(Ordering::Relaxed) > finished
     }
 
+    /// Whether a part of a head is here.
+    pub fn is_reading(&self) -> bool {
+        self.0.reading.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn reading(&self, reading: bool) {
+        self.0.reading.store(reading, Ordering::Relaxed);
+    }
+
     /// Whether any head has passed.
-    pub(super) fn is_used(&self) -> bool {
+    pub fn is_used(&self) -> bool {
         self.0.admitted.load(Ordering::Relaxed) > 0
     }
 

@@ -121,7 +121,9 @@ impl<S> Gate<S> {
 
     fn settle(&mut self, progress: &Progress) {
         self.control.admit(progress.heads);
-        self.clock.head(self.framing.in_head(), progress.heads > 0);
+        let in_head = self.framing.in_head();
+        self.control.reading(in_head);
+        self.clock.head(in_head, progress.heads > 0);
         match progress.step {
             Step::More => {}
             Step::Http2 => self.mode = Mode::Http2,

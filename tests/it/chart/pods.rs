@@ -10,26 +10,30 @@ use super::helm::{ci_files, count, find, objects, pod};
 #[case("10s", "60s", 85)]
 #[case("0s", "0s", 15)]
 #[case("0s", "500ms", 16)]
+#[case("500ms", "500ms", 16)]
 #[case("1m5s", "1h500ms", 65 + 3601 + 15)]
 #[case("1000ms", "1h30m15s1ms", 1 + 5416 + 15)]
 fn the_grace_period_covers_the_drain(
-    #[case] pre_stop: &str,
+    #[case] delay: &str,
     #[case] window: &str,
     #[case] seconds: i64,
 ) {
     let objects = objects(&[
         "--set",
-        &format!("drain.preStop={pre_stop},drain.window={window}"),
+        &format!("drain.delay={delay},drain.window={window}"),
     ]);
     let spec = &pod(&objects)["spec"];
     assert_eq!(spec["terminationGracePeriodSeconds"], seconds);
     let container = &spec["containers"][0];
-    let flag = format!("--drain-window={window}");
     let args = container["args"].as_array().expect("args");
-    assert!(args.iter().any(|arg| arg == &flag), "{args:?}");
-    // The kubelet refuses a sleep of nothing before 1.33.
-    let sleeps = container.get("lifecycle").is_some();
-    assert_eq!(sleeps, pre_stop != "0s");
+    for flag in [
+        format!("--drain-delay={delay}"),
+        format!("--drain-window={window}"),
+    ] {
+        assert!(args.iter().any(|arg| arg == &flag), "{args:?}");
+    }
+    // One mechanism: a pod that sleeps before SIGTERM is ready all that time.
+    assert!(container.get("lifecycle").is_none());
 }
 
 /// A rendered flag that the binary does not have would stop every pod.

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -46,6 +47,45 @@ async fn start(dir: tempfile::TempDir, flags: &[&str]) -> Hawser {
     let hawser = launch(command, Ipv4Addr::LOCALHOST.into(), flags, Some(dir)).await;
     hawser.ready().await;
     hawser
+}
+
+/// A process that serves this directory on sockets that are handed to it as descriptors 3 and 4, as systemd does. It
+/// need not be ready yet.
+pub async fn handed(
+    sockets: [&std::net::TcpListener; 2],
+    manifests: &Path,
+    flags: &[&str],
+) -> Hawser {
+    let mut command = handing(sockets, "export LISTEN_FDS=2 LISTEN_PID=$$");
+    command.arg(PROGRAM);
+    command.arg("run").arg("--manifests").arg(manifests);
+    for socket in sockets {
+        let address = socket.local_addr().expect("an address").to_string();
+        command.args(["--http", &address]);
+    }
+    spawn(command, Ipv4Addr::LOCALHOST.into(), flags, None).await
+}
+
+/// A command that gets sockets as descriptors 3 and 4 and what `export` says in its environment. Its program and
+/// arguments are still to be added.
+pub fn handing(sockets: [&std::net::TcpListener; 2], export: &str) -> Command {
+    let [third, fourth] = sockets.map(|socket| socket.as_fd().try_clone_to_owned());
+    let mut command = Command::new("sh");
+    // A shell keeps its process id when it becomes another program.
+    let script = format!("{export}; exec \"$@\" 3<&0 4<&1 0</dev/null 1>/dev/null");
+    command.args(["-c", &script, "sh"]);
+    command.stdin(third.expect("a descriptor"));
+    command.stdout(fourth.expect("a descriptor"));
+    command
+}
+
+/// A process that serves this directory on this address and shares it with others that do the same.
+pub async fn sharing(http: SocketAddr, manifests: &Path, flags: &[&str]) -> Hawser {
+    let mut command = Command::new(PROGRAM);
+    command.arg("run").arg("--manifests").arg(manifests);
+    command.args(["--http", &http.to_string(), "--reuse-port"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    spawn(command, Ipv4Addr::LOCALHOST.into(), flags, None).await
 }
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hawser");
@@ -93,12 +133,25 @@ async fn launch(
     flags: &[&str],
     dir: Option<tempfile::TempDir>,
 ) -> Hawser {
+    command.args(["--http", &SocketAddr::new(address, 0).to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    spawn(command, address, flags, dir).await
+}
+
+/// The same for a command that knows its traffic address and its standard input and output.
+async fn spawn(
+    mut command: Command,
+    address: IpAddr,
+    flags: &[&str],
+    dir: Option<tempfile::TempDir>,
+) -> Hawser {
     let any = SocketAddr::new(address, 0).to_string();
     let mut child = command
-        .args(["--http", &any, "--admin", &any, "--log-format", "json"])
+        .args(["--admin", &any, "--log-format", "json"])
         .args(flags)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        // No load balancer has to notice, and no test waits for what it does not test; flags win.
+        .env("HAWSER_DRAIN_DELAY", "0s")
+        .env("HAWSER_DRAIN_WINDOW", "1s")
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -286,6 +339,15 @@ impl Hawser {
             .status()
             .expect("kill runs");
         assert!(status.success());
+    }
+
+    /// How many lines of the log have this message.
+    pub fn said(&self, message: &str) -> usize {
+        let log = self.log.lock();
+        let lines = log
+            .iter()
+            .filter(|line| field(line, "message") == Some(message));
+        lines.count()
     }
 
     /// Waits for the end of the process.

@@ -155,7 +155,8 @@ pub fn with_limits(rules: impl IntoIterator<Item = Rule>, limits: Limits) -> Run
         Arc::clone(&metrics),
         limits,
     ));
-    let listener = Listener::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let listener = Listener::bind(any, false).expect("a port");
     let drain = CancellationToken::new();
     let running = Running {
         addr: listener.local_addr(),
@@ -163,7 +164,7 @@ pub fn with_limits(rules: impl IntoIterator<Item = Rule>, limits: Limits) -> Run
         metrics,
         live,
         backends: Arc::new(upstream::Registry::default()),
-        served: tokio::spawn(listener.serve(proxy, drain.clone())),
+        served: tokio::spawn(listener.serve(proxy, drain.clone(), CancellationToken::new())),
         drain,
     };
     running.serve(rules);

@@ -56,7 +56,7 @@ impl<'a> Install<'a> {
             "service.type=ClusterIP".to_owned(),
             "minReadySeconds=1".to_owned(),
             // The switch learns of a deletion after more than a second.
-            "drain.preStop=4s,drain.window=5s".to_owned(),
+            "drain.delay=4s,drain.window=5s".to_owned(),
             "readinessProbe.periodSeconds=1,readinessProbe.timeoutSeconds=2".to_owned(),
             "readinessProbe.failureThreshold=2".to_owned(),
             // By default a container that stands still is killed after a minute; who pauses it for so long wants it

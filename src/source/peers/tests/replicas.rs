@@ -116,6 +116,7 @@ impl World {
             verdicts: Arc::new(|| json!([])),
             peers: peers.then_some(service),
             draining: Arc::new(|| false),
+            orders: None,
         };
         let listener = timeout(SOON, async {
             loop {
