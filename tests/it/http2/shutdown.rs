@@ -1,8 +1,5 @@
 //! The end of the process: GOAWAY first, requests finish, each tunnel gets its Close, the connection goes last.
 
-use std::time::Duration;
-
-use ::hawser::proxy::Limits;
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -70,17 +67,10 @@ async fn a_connection_goes_after_its_last_tunnel() {
 async fn a_cut_ends_requests_and_no_tunnel() {
     let echo = origin::echo().await;
     let held = raw::held(ok, Then::Close).await;
-    let limits = Limits {
-        drain_window: Duration::from_millis(200),
-        ..Limits::default()
-    };
-    let proxy = proxy::with_limits(
-        [
-            rule("a.test", "/ws").to(&[echo.addr]),
-            rule("a.test", "/").to(&[held.addr]),
-        ],
-        limits,
-    );
+    let proxy = proxy::with([
+        rule("a.test", "/ws").to(&[echo.addr]),
+        rule("a.test", "/").to(&[held.addr]),
+    ]);
     let mut client = connect(proxy.addr).await;
     let mut tunnel = client.tunnel("/ws").await;
     let (request, _) = client.begin(get("/"), true).await.unwrap();
@@ -91,6 +81,7 @@ async fn a_cut_ends_requests_and_no_tunnel() {
     })
     .await;
     proxy.drain();
+    proxy.cut();
     proxy.served().await;
     assert!(whole(request).await.unwrap_err().is_reset());
     assert!(whole(lost).await.is_err());

@@ -27,6 +27,7 @@ pub struct Running {
     live: Arc<table::Handle<Arc<upstream::Backend>>>,
     backends: Arc<upstream::Registry>,
     drain: CancellationToken,
+    cut: CancellationToken,
     served: JoinHandle<()>,
 }
 
@@ -158,14 +159,16 @@ pub fn with_limits(rules: impl IntoIterator<Item = Rule>, limits: Limits) -> Run
     let any = "127.0.0.1:0".parse().expect("an address");
     let listener = Listener::bind(any, false).expect("a port");
     let drain = CancellationToken::new();
+    let cut = CancellationToken::new();
     let running = Running {
         addr: listener.local_addr(),
         tunnels,
         metrics,
         live,
         backends: Arc::new(upstream::Registry::default()),
-        served: tokio::spawn(listener.serve(proxy, drain.clone(), CancellationToken::new())),
+        served: tokio::spawn(listener.serve(proxy, drain.clone(), cut.clone())),
         drain,
+        cut,
     };
     running.serve(rules);
     running
@@ -185,6 +188,11 @@ impl Running {
     /// Starts the shutdown.
     pub fn drain(&self) {
         self.drain.cancel();
+    }
+
+    /// Ends what is left of the shutdown.
+    pub fn cut(&self) {
+        self.cut.cancel();
     }
 
     /// Waits until the listener has let go of its connections.
