@@ -113,7 +113,9 @@ impl ControlPlane {
         let start = Instant::now();
         let programs = programs();
         let netns = Netns::new("cp");
-        netns.ip("link add br0 type bridge");
+        // An address of its own: otherwise it takes the lowest of its ports, and whoever had talked to it before a port
+        // came or went talks into the void until ARP asks again, half a minute in the end.
+        netns.ip("link add br0 address 02:00:0a:f4:00:01 type bridge");
         netns.ip(&format!("addr add {ADDRESS}/16 dev br0"));
         netns.ip("link set br0 up");
         let folder = Folder::new("control-plane");
