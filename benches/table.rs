@@ -20,7 +20,7 @@ use std::{
 
 use criterion::{BatchSize, BenchmarkId, Criterion};
 use hawser::{
-    ir::{self, defaults},
+    ir,
     table::{Request, Table},
 };
 
@@ -65,21 +65,7 @@ fn path(path: usize) -> String {
 }
 
 fn policy() -> Arc<ir::Policy> {
-    Arc::new(ir::Policy {
-        upgrade: ir::Upgrade {
-            mode: ir::Setting::default(defaults::UPGRADE_MODE),
-            subprotocols: ir::Setting::default(None),
-            extensions: ir::Setting::default(defaults::EXTENSIONS),
-        },
-        timeouts: ir::Timeouts {
-            connect: ir::Setting::default(Some(defaults::CONNECT)),
-            handshake: ir::Setting::default(Some(defaults::HANDSHAKE)),
-            response: ir::Setting::default(Some(defaults::RESPONSE)),
-            idle: ir::Setting::default(Some(defaults::IDLE)),
-        },
-        headers: ir::HeaderRules::default(),
-        rewrite: ir::Rewrite::default(),
-    })
+    Arc::default()
 }
 
 /// One object per host, one rule per path.

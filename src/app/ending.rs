@@ -211,15 +211,12 @@ mod tests {
                 Stage::Cut => break now,
             }
             let deadline = ending.deadline().expect("it is not cut yet");
-            match signals.next_if(|(_, at)| start + seconds(*at) < deadline) {
-                Some((signal, at)) => {
-                    now = start + seconds(*at);
-                    ending.receive(*signal, now);
-                }
-                None => {
-                    now = deadline;
-                    ending.advance(now);
-                }
+            if let Some((signal, at)) = signals.next_if(|(_, at)| start + seconds(*at) < deadline) {
+                now = start + seconds(*at);
+                ending.receive(*signal, now);
+            } else {
+                now = deadline;
+                ending.advance(now);
             }
         };
         let drain = drain.unwrap_or(cut);

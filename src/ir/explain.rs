@@ -88,7 +88,7 @@ impl Policy {
         let mut lines = Lines {
             kind,
             rule,
-            lines: Vec::with_capacity(32),
+            all: Vec::with_capacity(32),
         };
         self.explain_handshakes(&mut lines);
         self.explain_tunnels(&mut lines);
@@ -106,7 +106,7 @@ impl Policy {
                 lines.add(name, value.clone(), Origin::Field);
             }
         }
-        lines.lines
+        lines.all
     }
 
     fn explain_handshakes(&self, lines: &mut Lines<'_>) {
@@ -156,12 +156,12 @@ impl Policy {
 struct Lines<'a> {
     kind: RouteKind,
     rule: &'a str,
-    lines: Vec<Explained>,
+    all: Vec<Explained>,
 }
 
 impl Lines<'_> {
     fn add(&mut self, name: &str, value: String, origin: Origin) {
-        self.lines.push(Explained {
+        self.all.push(Explained {
             origin: origin.explain(name, self.kind, self.rule),
             name: name.to_owned(),
             value,

@@ -46,15 +46,22 @@ pub(super) struct Close {
     pub(super) code: Option<u16>,
 }
 
+/// What may still be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing more of the source.
+    Cut,
+    /// Nothing at all: a Close was passed on or put.
+    Closed,
+}
+
 /// The way of one stream through a tunnel.
 #[derive(Debug)]
 pub(super) struct Passage {
     tracker: Tracker,
     to: To,
-    /// A Close was passed on or put.
-    closed: bool,
-    /// Nothing more of the source is passed on.
-    cut: bool,
+    state: State,
     /// The last frame was large, so the next one may be.
     large: bool,
     own: Option<Own>,
@@ -75,8 +82,7 @@ impl Passage {
         Self {
             tracker: Tracker::default(),
             to,
-            closed: false,
-            cut: false,
+            state: State::Open,
             large: false,
             own: None,
             put: None,
@@ -110,7 +116,7 @@ impl Passage {
             if next.is_empty() {
                 break;
             }
-            let dropped = self.cut;
+            let dropped = self.is_cut();
             let starts = self.tracker.at_frame_start();
             let rules = if dropped { &Rules::NONE } else { rules };
             match self.tracker.next(next, rules) {
@@ -140,7 +146,7 @@ impl Passage {
                         }
                     }
                     at = end;
-                    if self.cut && !dropped {
+                    if self.is_cut() && !dropped {
                         write(bytes.get(from..at).unwrap_or_default(), false);
                         from = at;
                     }
@@ -149,7 +155,7 @@ impl Passage {
                     write(bytes.get(from..at).unwrap_or_default(), false);
                     from = at;
                     self.violation = Some(violation);
-                    self.cut = true;
+                    self.state = State::Cut;
                 }
             }
             if dropped {
@@ -168,7 +174,7 @@ impl Passage {
             self.pong = None;
             return Fate::Goes;
         }
-        if self.cut {
+        if self.is_cut() {
             if control.kind == Some(Kind::Close) {
                 let code = control.close_code();
                 self.seen.get_or_insert(Close { code });
@@ -197,8 +203,7 @@ impl Passage {
     }
 
     fn end_with_close(&mut self) {
-        self.closed = true;
-        self.cut = true;
+        self.state = State::Closed;
     }
 
     /// Puts a Close of our own: the frame.
@@ -219,7 +224,7 @@ impl Passage {
     /// The frame of our own that waits, if this is the place for it.
     fn place_own(&mut self) -> Option<Vec<u8>> {
         match self.own? {
-            Own::Ping(payload) if !self.cut && self.tracker.at_frame_start() => {
+            Own::Ping(payload) if !self.is_cut() && self.tracker.at_frame_start() => {
                 self.own = None;
                 Some(match self.to {
                     To::Client => close::ping(payload),
@@ -251,7 +256,7 @@ impl Passage {
         place: Place,
         ended: bool,
     ) -> Option<Vec<u8>> {
-        if self.closed {
+        if self.is_closed() {
             return None;
         }
         self.own = Some(Own::Close(own, place));
@@ -265,7 +270,7 @@ impl Passage {
     /// Asks for a ping of our own at the next place where a frame may start: the frame, where that is here. An error
     /// where there can be none.
     pub(super) fn put_ping(&mut self, payload: [u8; 8]) -> Result<Option<Vec<u8>>, NoPlace> {
-        if self.cut || self.own.is_some() {
+        if self.is_cut() || self.own.is_some() {
             return Err(NoPlace);
         }
         self.own = Some(Own::Ping(payload));
@@ -274,7 +279,9 @@ impl Passage {
 
     /// Nothing more is passed on or put.
     pub(super) fn cut_off(&mut self) {
-        self.cut = true;
+        if self.state == State::Open {
+            self.state = State::Cut;
+        }
         self.own = None;
     }
 
@@ -326,12 +333,12 @@ impl Passage {
 
     /// Nothing more of the source is passed on.
     pub(super) fn is_cut(&self) -> bool {
-        self.cut
+        self.state != State::Open
     }
 
     /// The destination got a Close, or gets it with what was handed on.
     pub(super) fn is_closed(&self) -> bool {
-        self.closed
+        self.state == State::Closed
     }
 
     /// The first Close of the source.

@@ -49,17 +49,15 @@ impl Pipe {
             PIPES.fetch_sub(1, Relaxed);
             return None;
         }
-        match pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) {
-            Ok((read, write)) => Some(Self {
-                read,
-                write,
-                inside: 0,
-            }),
-            Err(_) => {
-                PIPES.fetch_sub(1, Relaxed);
-                None
-            }
-        }
+        let Ok((read, write)) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) else {
+            PIPES.fetch_sub(1, Relaxed);
+            return None;
+        };
+        Some(Self {
+            read,
+            write,
+            inside: 0,
+        })
     }
 
     /// Keeps an empty pipe for others.

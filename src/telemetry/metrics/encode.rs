@@ -88,14 +88,15 @@ pub(super) struct RouteCollector(pub(super) Arc<Routes>);
 impl Collector for RouteCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let sets = self.0.collect();
-        websockets(&mut encoder, &self.0, &sets)?;
+        websockets(&mut encoder, &sets)?;
+        websocket_traffic(&mut encoder, &self.0, &sets)?;
         http(&mut encoder, &sets)
     }
 }
 
 type Sets = BTreeMap<Labels, Counts>;
 
-fn websockets(encoder: &mut DescriptorEncoder<'_>, routes: &Routes, sets: &Sets) -> fmt::Result {
+fn websockets(encoder: &mut DescriptorEncoder<'_>, sets: &Sets) -> fmt::Result {
     let sets = || sets.iter().filter(|(_, counts)| counts.has_websockets());
 
     let mut connections = family(
@@ -147,6 +148,16 @@ fn websockets(encoder: &mut DescriptorEncoder<'_>, routes: &Routes, sets: &Sets)
             closes.counter(rule, &[("cause", cause), ("code", &code)], *count)?;
         }
     }
+
+    Ok(())
+}
+
+fn websocket_traffic(
+    encoder: &mut DescriptorEncoder<'_>,
+    routes: &Routes,
+    sets: &Sets,
+) -> fmt::Result {
+    let sets = || sets.iter().filter(|(_, counts)| counts.has_websockets());
 
     let mut bytes = family(
         encoder,

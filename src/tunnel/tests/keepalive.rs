@@ -195,7 +195,7 @@ async fn lifetimes_end_spread_over_their_last_tenth() {
 async fn a_side_that_takes_nothing_is_noticed_and_ends() {
     let open = Open {
         policy: policy(|policy| {
-            policy.limits.write_stall = Setting::field(Some(Duration::from_secs(60)));
+            policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
         }),
         ..Open::default()
     };
@@ -218,7 +218,7 @@ async fn a_side_that_takes_nothing_is_noticed_and_ends() {
 async fn a_stall_that_is_over_is_forgotten() {
     let open = Open {
         policy: policy(|policy| {
-            policy.limits.write_stall = Setting::field(Some(Duration::from_secs(60)));
+            policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
         }),
         ..Open::default()
     };

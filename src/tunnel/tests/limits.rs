@@ -104,7 +104,7 @@ async fn a_hundred_thousand_fragments_are_one_message() {
     let mut client = kit.client;
     let writer = tokio::spawn(async move {
         client.write_all(&bytes).await.unwrap();
-        send(&mut client, &masked_fragment(0x01, &[0; 100_000])).await;
+        send(&mut client, &masked_fragment(0x01, &vec![0; 100_000])).await;
         send(&mut client, &masked_fragment(0x80, b"x")).await;
         client
     });
@@ -198,7 +198,7 @@ async fn bytes_per_second_are_kept_by_waiting() {
     })
     .tunnel()
     .await;
-    let bytes = masked(&[7; 60_000 - 8]);
+    let bytes = masked(&vec![7; 60_000 - 8]);
     assert_eq!(bytes.len(), 60_000);
     send(&mut kit.client, &bytes).await;
     let start = Instant::now();

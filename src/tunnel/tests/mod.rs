@@ -189,7 +189,7 @@ impl table::Request for Anything {
 
 #[test]
 fn kinds_are_what_metrics_count() {
-    let kinds = crate::ws::frame::Kind::ALL.map(|kind| kind.as_str());
+    let kinds = crate::ws::frame::Kind::ALL.map(crate::ws::frame::Kind::as_str);
     assert_eq!(kinds, crate::telemetry::metrics::MESSAGE_TYPES);
 }
 

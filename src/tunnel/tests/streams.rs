@@ -266,7 +266,7 @@ async fn tunnel_of(seed: u64) {
         if rng.u8(..8) == 0 {
             policy.upgrade.max_message_bytes = Setting::field(Some(100_000));
         }
-        policy.limits.write_stall = Setting::field(Some(Duration::from_secs(60)));
+        policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
         policy.timeouts.max_lifetime = Setting::field(Some(Duration::from_secs(40)));
     });
     let start = Start {

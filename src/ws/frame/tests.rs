@@ -411,6 +411,11 @@ fn an_extension_gives_reserved_bits_a_meaning() {
     assert_eq!(first_violation(&[(0xc1, 5)], &rules, None), None);
 }
 
+/// What a stream begins with.
+fn first<'b>(bytes: &'b [u8], rules: &Rules) -> Step<'b> {
+    Tracker::default().next(bytes, rules)
+}
+
 #[test]
 fn strict_lengths() {
     let rules = Rules {
@@ -420,9 +425,6 @@ fn strict_lengths() {
         }),
         ..Rules::NONE
     };
-    fn first<'b>(bytes: &'b [u8], rules: &Rules) -> Step<'b> {
-        Tracker::default().next(bytes, rules)
-    }
     let length = Step::Broken(Violation::Length);
     assert_eq!(first(&[0x82, 126, 0, 125], &rules), length);
     assert_eq!(

@@ -121,6 +121,9 @@ fn calm(end: &End) -> bool {
     matches!(end, End::Closed(None | Some(ENHANCE_YOUR_CALM)))
 }
 
+/// Frames for a stream that make the server reset it.
+type Primitive = fn(u32) -> Vec<u8>;
+
 #[tokio::test]
 async fn floods() {
     let origin = origin::http().await;
@@ -150,7 +153,6 @@ async fn floods() {
     assert!(calm(&end), "rapid reset: {end:?}");
 
     // Row 66: the server is made to reset (CVE-2025-8671).
-    type Primitive = fn(u32) -> Vec<u8>;
     let primitives: [(&str, Primitive); 6] = [
         ("WINDOW_UPDATE of 0", |stream| {
             frame(WINDOW_UPDATE, 0, stream, &[0; 4])
@@ -221,7 +223,7 @@ async fn floods() {
     assert_ne!(end, End::Borne, "a stalled window");
 
     // Row 68: frames that carry nothing or little, and such as must be answered.
-    let post = |number| {
+    let posting = |number| {
         let head = block(&[
             (":method", "POST"),
             (":scheme", "http"),
@@ -232,14 +234,14 @@ async fn floods() {
     };
     let empty = frame(DATA, 0, 1, &[]).repeat(100);
     let end = flood(address, &[], true, |batch| match batch {
-        1 => post(1),
+        1 => posting(1),
         _ => empty.clone(),
     })
     .await;
     assert!(matches!(end, End::Closed(_)), "empty DATA: {end:?}");
     let padded = frame(DATA, PADDED, 1, &[&[255, b'x'][..], &[0; 255]].concat()).repeat(10);
     let end = flood(address, &[], true, |batch| match batch {
-        1 => post(1),
+        1 => posting(1),
         _ => padded.clone(),
     })
     .await;

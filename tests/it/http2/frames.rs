@@ -85,7 +85,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Error code of RST_STREAM or GOAWAY.
+    /// Error code of `RST_STREAM` or `GOAWAY`.
     pub(super) fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())

@@ -101,13 +101,13 @@ async fn rest(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn every_connection_gets_its_last_answer() {
+    const GET: &str = "GET / HTTP/1.1\r\nHost: pages.test\r\n\r\n";
     let (slow, release) = slow_origin().await;
     let pages = origin::http().await;
     let yaml = manifest::websocket("slow", "/", &[slow])
         + &manifest::websocket("pages", "/", &[pages.addr]);
     let flags = ["--drain-window", "1h"];
     let mut hawser = hawser::with_flags(&yaml, &flags).await;
-    const GET: &str = "GET / HTTP/1.1\r\nHost: pages.test\r\n\r\n";
     let mut idle = open(hawser.http, GET).await;
     let mut part = [0; 12];
     idle.read_exact(&mut part).await.expect("an answer");

@@ -105,7 +105,7 @@ async fn thousands_of_tunnels_are_told_evenly() {
     let mut hawser = hawser::with_flags(&yaml, &flags).await;
     let http = hawser.http;
     let opened = Arc::new(AtomicUsize::new(0));
-    let (closed, mut closes) = mpsc::unbounded_channel();
+    let (closed, mut ends) = mpsc::unbounded_channel();
     for batch in 0..sockets.div_ceil(100) {
         let last = sockets.min(100 * (batch + 1));
         for _ in 100 * batch..last {
@@ -142,7 +142,7 @@ async fn thousands_of_tunnels_are_told_evenly() {
 
     let mut bins = vec![0_usize; window + 12];
     let mut without = 0;
-    while let Some(close) = closes.recv().await {
+    while let Some(close) = ends.recv().await {
         match close {
             Some((at, 1012)) => {
                 let bin = at.saturating_duration_since(start).as_secs() as usize;

@@ -211,7 +211,7 @@ async fn a_handshake_that_was_on_its_way_is_looked_at() {
     // The same for one whose route is missing.
     site.serve(&[]);
     site.seen().await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let opened = Instant::now();
     let kit = site.open_with(&old, &asked).await;
     assert_eq!(site.end(kit).await.0, Cause::RouteRemoved);
