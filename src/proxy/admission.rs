@@ -133,7 +133,7 @@ mod tests {
 
     fn limited(connections: u32) -> Arc<ir::Route> {
         rule("a", |limits| {
-            limits.connections = Setting::field(Some(connections))
+            limits.connections = Setting::field(Some(connections));
         })
     }
 

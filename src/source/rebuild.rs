@@ -128,8 +128,8 @@ impl Rebuild {
         let (batch, told) = self.sort(changes.objects);
         let (published, propagation) = match self.advance(&batch) {
             Some(delta) if in_step => {
-                let changed = batch.iter().map(|(key, _)| key);
-                self.verdicts.give_away(changed, &delta.verdicts);
+                let touched = batch.iter().map(|(key, _)| key);
+                self.verdicts.give_away(touched, &delta.verdicts);
                 let done = self.publish(&delta.config, started, changes.since);
                 self.tell(told, delta.verdicts);
                 done

@@ -56,9 +56,9 @@ impl Recent {
         };
         if ring.len() > 1 {
             // At least one: an equal share of all is less than what the longest has.
-            let spare = ring.len() - share.min(ring.len() - 1);
-            ring.drain(..spare);
-            self.count -= spare;
+            let given = ring.len() - share.min(ring.len() - 1);
+            ring.drain(..given);
+            self.count -= given;
             return;
         }
         let id = id.clone();

@@ -305,7 +305,7 @@ impl Site {
 
     /// Asserts that nobody is told to end for a long time.
     async fn stays(&self, kits: &[Kit]) {
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        tokio::time::sleep(Duration::from_mins(10)).await;
         let open: BTreeSet<_> = self.registry.list().iter().map(|it| it.id).collect();
         assert_eq!(open.len(), kits.len(), "{open:?}");
         assert!(self.registry.entries().iter().all(|it| !it.is_ending()));

@@ -76,7 +76,7 @@ proptest! {
         seed: u64,
     ) {
         let start = Instant::now();
-        let window = Duration::from_secs(60);
+        let window = Duration::from_mins(1);
         let mut schedule = spread(start, count, window, seed);
         let mut ends = ends;
         ends.sort_by_key(|(_, at)| *at);
@@ -99,8 +99,8 @@ proptest! {
     #[test]
     fn a_hurry_divides_what_is_left(divisor in 1_u32..50, after in 0_u64..60, seed: u64) {
         let start = Instant::now();
-        let mut plain = spread(start, 300, Duration::from_secs(60), seed);
-        let mut hurried = spread(start, 300, Duration::from_secs(60), seed);
+        let mut plain = spread(start, 300, Duration::from_mins(1), seed);
+        let mut hurried = spread(start, 300, Duration::from_mins(1), seed);
         let after = start + Duration::from_secs(after);
         while let Some(due) = plain.next_due(after) {
             prop_assert_eq!(hurried.next_due(after), Some(due));
@@ -120,7 +120,7 @@ proptest! {
 fn an_earlier_order_replaces_a_later_one() {
     let start = Instant::now();
     let mut schedule = Schedule::new(start);
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     schedule.spread(start, [(1, drain(), hour)], &mut dice());
     let soon = order(Cause::BackendTerminating);
     schedule.spread(start, [(1, soon, Duration::ZERO)], &mut dice());
@@ -150,7 +150,7 @@ fn routes_with_different_windows_end_at_different_times() {
 fn who_comes_during_the_end_of_the_process_gets_what_is_left() {
     let start = Instant::now();
     let mut schedule = Schedule::new(start);
-    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+    let (minute, hour) = (Duration::from_mins(1), Duration::from_hours(1));
     schedule.join(start, 1, drain(), minute, &mut dice());
     assert_eq!(schedule.len(), 0, "the process does not end");
     schedule.begin(start, minute);

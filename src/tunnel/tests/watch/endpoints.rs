@@ -118,7 +118,7 @@ async fn an_endpoint_of_a_backend_that_nobody_follows_is_not_removed() {
 async fn a_tunnel_that_opens_to_a_leaving_endpoint_is_looked_at() {
     let mut site = Site::new(&[rule("a.test", "/")]).await;
     site.endpoints(&[(1, true)]);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let kit = site.open("a.test", "/").await;
     assert_eq!(site.end(kit).await.0, Cause::BackendTerminating);
 }
@@ -126,8 +126,8 @@ async fn a_tunnel_that_opens_to_a_leaving_endpoint_is_looked_at() {
 #[tokio::test(start_paused = true)]
 async fn who_is_gone_for_good_does_not_wait_for_its_drain() {
     let slow = rule("a.test", "/").policy(|policy| {
-        policy.drain.window = Setting::field(Duration::from_secs(3600));
-        policy.drain.backend_grace = Setting::field(Duration::from_secs(3600));
+        policy.drain.window = Setting::field(Duration::from_hours(1));
+        policy.drain.backend_grace = Setting::field(Duration::from_hours(1));
     });
     let mut site = Site::new(&[slow]).await;
     let kit = site.open("a.test", "/").await;
