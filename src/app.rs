@@ -153,17 +153,7 @@ pub async fn start(settings: Settings, inherited: Inherited) -> Result<App, Star
         peers = control::spawn(parts, control, &helpers, &leading, &background);
     }
     helpers.spawn(origin.watch(rebuild, background.clone()));
-    helpers.spawn(trim::run(Arc::clone(&tunnels), background.clone()));
-    helpers.spawn({
-        let (tunnels, stop) = (Arc::clone(&tunnels), background.clone());
-        async move { tunnels.pace(stop).await }
-    });
-
-    helpers.spawn({
-        let (tunnels, live) = (Arc::clone(&tunnels), Arc::clone(&live));
-        let given_away = given_away(&verdicts);
-        tunnel::Watch::new(tunnels, live, Arc::clone(&backends), given_away).run(background.clone())
-    });
+    app.follow_tunnels(&backends, &verdicts);
 
     let state = admin::State {
         live: Arc::clone(&live),
@@ -197,6 +187,17 @@ pub async fn start(settings: Settings, inherited: Inherited) -> Result<App, Star
 }
 
 impl App {
+    /// Spawns what ends tunnels, and what cleans up after them.
+    fn follow_tunnels(&self, backends: &Arc<upstream::Registry>, verdicts: &Arc<Verdicts>) {
+        let (tunnels, live) = (Arc::clone(&self.tunnels), Arc::clone(&self.live));
+        let watch = tunnel::Watch::new(tunnels, live, Arc::clone(backends), given_away(verdicts));
+        self.helpers.spawn(watch.run(self.background.clone()));
+        let (tunnels, stop) = (Arc::clone(&self.tunnels), self.background.clone());
+        self.helpers.spawn(async move { tunnels.pace(stop).await });
+        let (tunnels, stop) = (Arc::clone(&self.tunnels), self.background.clone());
+        self.helpers.spawn(trim::run(tunnels, stop));
+    }
+
     /// Answers admin requests until the very end.
     fn answer(&self, listener: Option<TcpListener>, surface: admin::Surface, state: &admin::State) {
         if let Some(listener) = listener {

@@ -134,11 +134,10 @@ impl<B> Table<B> {
         let is_its = |route: &Arc<Route<B>>| *route.rule.id.object.namespace == *namespace;
         let host = host.and_then(|pattern| self.host_of(pattern));
         if let Some(path) = path {
-            host.is_some_and(|host| host.routes_at(&self.hasher, path).any(is_its))
-        } else {
-            let default = host.and_then(Host::default);
-            default.into_iter().chain(&self.fallback).any(is_its)
+            return host.is_some_and(|host| host.routes_at(&self.hasher, path).any(is_its));
         }
+        let default = host.and_then(Host::default);
+        default.into_iter().chain(&self.fallback).any(is_its)
     }
 
     /// Whether both tables treat all requests to this host the same. `false` says nothing.

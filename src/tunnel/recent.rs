@@ -56,9 +56,9 @@ impl Recent {
         };
         if ring.len() > 1 {
             // At least one: an equal share of all is less than what the longest has.
-            let surplus = ring.len() - share.min(ring.len() - 1);
-            ring.drain(..surplus);
-            self.count -= surplus;
+            let given = ring.len() - share.min(ring.len() - 1);
+            ring.drain(..given);
+            self.count -= given;
             return;
         }
         let id = id.clone();

@@ -124,7 +124,14 @@ async fn a_rush_gets_no_more_than_there_is() {
         let sockets = join_all(tries).await.into_iter();
         let open: Vec<_> = sockets.filter_map(|socket| socket.unwrap().ok()).collect();
         assert_eq!(open.len(), LIMIT as usize);
-        assert_eq!(proxy.tunnels.len(), LIMIT as usize);
+        // A tunnel is registered a moment after its 101.
+        eventually("all are tunnels", async || {
+            (proxy.tunnels.len() == LIMIT as usize).then_some(())
+        })
+        .await;
+        assert!(ws(&proxy).await.is_err());
+        drop(open);
+        drop(free(&proxy).await);
     }
 }
 

@@ -110,7 +110,9 @@ async fn a_route_that_takes_no_handshake_any_more_is_revoked_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rule_that_comes_first_revokes_what_it_takes() {
-    let fast = |policy: &mut ir::Policy| policy.drain.window = Setting::field(Duration::ZERO);
+    let fast = |policy: &mut ir::Policy| {
+        policy.drain.window = Setting::field(Duration::ZERO);
+    };
     let ws = rule("*.test", "/ws").policy(fast);
     let mut site = Site::new(std::slice::from_ref(&ws)).await;
     let (one, two) = (
@@ -137,7 +139,9 @@ async fn a_rule_that_comes_first_revokes_what_it_takes() {
 
 #[tokio::test(start_paused = true)]
 async fn conditions_that_held_are_known_and_others_are_not() {
-    let fast = |policy: &mut ir::Policy| policy.drain.window = Setting::field(Duration::ZERO);
+    let fast = |policy: &mut ir::Policy| {
+        policy.drain.window = Setting::field(Duration::ZERO);
+    };
     let tenant = rule("a.test", "/ws").header("x-tenant", "a").policy(fast);
     let version = rule("a.test", "/ws").query("v", "2 &").policy(fast);
     let mut site = Site::new(&[tenant.clone(), version.clone()]).await;
@@ -167,8 +171,9 @@ async fn conditions_that_held_are_known_and_others_are_not() {
 
 #[tokio::test(start_paused = true)]
 async fn an_object_that_was_given_away_does_not_wait() {
-    let fast =
-        |policy: &mut ir::Policy| policy.drain.window = Setting::field(Duration::from_secs(1));
+    let fast = |policy: &mut ir::Policy| {
+        policy.drain.window = Setting::field(Duration::from_secs(1));
+    };
     let mut site = Site::new(&[rule("a.test", "/ws").policy(fast)]).await;
     let kit = site.open("a.test", "/ws").await;
     site.given_away.lock().insert(object("shop", "chat"));
@@ -192,7 +197,9 @@ async fn a_default_backend_is_followed_like_a_rule() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_was_on_its_way_is_looked_at() {
-    let fast = |policy: &mut ir::Policy| policy.drain.window = Setting::field(Duration::ZERO);
+    let fast = |policy: &mut ir::Policy| {
+        policy.drain.window = Setting::field(Duration::ZERO);
+    };
     let ws = rule("a.test", "/ws").policy(fast);
     let mut site = Site::new(std::slice::from_ref(&ws)).await;
     let old = site.live.load_full();
