@@ -224,13 +224,13 @@ async fn floods() {
 
     // Row 68: frames that carry nothing or little, and such as must be answered.
     let posting = |number| {
-        let head = block(&[
+        let fields = block(&[
             (":method", "POST"),
             (":scheme", "http"),
             (":authority", "held.test"),
             (":path", "/"),
         ]);
-        frame(HEADERS, END_HEADERS, stream(number), &head)
+        frame(HEADERS, END_HEADERS, stream(number), &fields)
     };
     let empty = frame(DATA, 0, 1, &[]).repeat(100);
     let end = flood(address, &[], true, |batch| match batch {
