@@ -7,6 +7,8 @@ ARGS ?=
 
 # Minutes of the outage in make soak
 MINUTES ?= 10
+# Minutes of its tunnels that come and go
+SOAK ?= 60
 
 # The load tool and backend of the comparison are a package of their own.
 BENCH := --manifest-path bench/Cargo.toml --target-dir target/bench
@@ -18,7 +20,7 @@ help:
 	@echo 'make demo      a chat through Hawser on http://127.0.0.1:8080'
 	@echo 'make test      all tests'
 	@echo 'make soak      the long forms of the tests: an outage of MINUTES (10), 10,000 objects, 90 s of churn, pauses of 60 s,'
-	@echo '               9,000 tunnels that end'
+	@echo '               9,000 tunnels that end, an update under 2,000, SOAK (60) minutes of sockets that come and go'
 	@echo 'make control-plane  builds the Kubernetes of the tests, once; make test does it by itself'
 	@echo 'make check     format, lints, generated files, docs, dependencies'
 	@echo 'make generate  rewrite the generated files'
@@ -44,8 +46,8 @@ test:
 		$(CARGO) test --locked $(ARGS)
 
 soak:
-	HAWSER_SOAK_MINUTES=$(MINUTES) HAWSER_SOAK_SOCKETS=9000 HAWSER_SOAK_WINDOW=60 $(MAKE) --no-print-directory test \
-		ARGS='--test it -- cluster::outage cluster::churn cluster::scale replicas::faults shutdown::pace --nocapture'
+	HAWSER_SOAK_MINUTES=$(MINUTES) HAWSER_SOAK_TUNNEL_MINUTES=$(SOAK) HAWSER_SOAK_SOCKETS=9000 HAWSER_SOAK_WINDOW=60 \
+		$(MAKE) --no-print-directory test ARGS='--test it -- cluster::outage cluster::churn cluster::scale replicas::faults replicas::rollout shutdown::pace soak:: --nocapture'
 
 control-plane:
 	@scripts/control-plane

@@ -128,7 +128,9 @@ impl Passage {
                         counts.message(ended);
                     }
                     if starts {
-                        self.large = bytes as u64 + self.tracker.left() >= LARGE_FRAME;
+                        // Any length may be announced, also 2^64 - 1.
+                        let length = self.tracker.left().saturating_add(bytes as u64);
+                        self.large = length >= LARGE_FRAME;
                     }
                 }
                 Step::Control(control) => {

@@ -65,20 +65,21 @@ impl Pings {
         }
     }
 
-    /// Sends what is due. Who did not answer in time.
-    pub(super) fn run(&mut self, up: &mut Flow, down: &mut Flow, now: Instant) -> Option<Silent> {
-        if let Some(timeout) = self.timeout {
-            let late = |ping: &mut Option<Ping>, to: &Flow, from: &mut Flow| {
-                ping.as_mut()
-                    .is_some_and(|ping| ping.is_late(to, from, timeout, now))
-            };
-            if late(&mut self.client, down, up) {
-                return Some(Silent::Client);
-            }
-            if late(&mut self.backend, up, down) {
-                return Some(Silent::Backend);
-            }
+    /// Who did not answer in time.
+    pub(super) fn late(&mut self, up: &mut Flow, down: &mut Flow, now: Instant) -> Option<Silent> {
+        let timeout = self.timeout?;
+        let late = |ping: &mut Option<Ping>, to: &Flow, from: &mut Flow| {
+            ping.as_mut()
+                .is_some_and(|ping| ping.is_late(to, from, timeout, now))
+        };
+        if late(&mut self.client, down, up) {
+            return Some(Silent::Client);
         }
+        late(&mut self.backend, up, down).then_some(Silent::Backend)
+    }
+
+    /// Sends what is due.
+    pub(super) fn send(&mut self, up: &mut Flow, down: &mut Flow, now: Instant) {
         if now >= self.next {
             self.next = now + self.interval;
             if self.client.is_some() {
@@ -88,7 +89,6 @@ impl Pings {
                 send(up, down);
             }
         }
-        None
     }
 
     /// How long the last answers of client and backend took, each told once.

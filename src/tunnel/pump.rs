@@ -57,6 +57,10 @@ const ENDING: Duration = Duration::from_secs(5);
 /// not read yet. One round trip of a slow network.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// An end because nothing came waits for a second look after this. When the process stood still (a virtual machine that was
+/// moved), the timers of all tunnels fire at once, but the runtime learns of only 1,024 sockets at a time where bytes wait.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
+
 /// A Close of our own.
 fn own(cause: Cause, code: u16) -> close::Status {
     close::Status {
@@ -141,6 +145,8 @@ pub(super) struct Pump<C, B> {
     /// When `timeouts.maxLifetime` ends it.
     lifetime: Option<Instant>,
     pings: Option<Box<Pings>>,
+    /// When a side that seems silent is looked at again.
+    second_look: Option<Instant>,
     /// When the timer fires. Never set later than needed, but often earlier: nothing is done to it when
     /// a byte moves.
     armed: Option<Instant>,
@@ -194,6 +200,7 @@ impl<C: Side, B: Side> Pump<C, B> {
                 now.checked_add(longest.mul_f64(1.0 - LIFETIME_SPREAD * fastrand::f64()))
             }),
             pings: Pings::new(&policy.keepalive, now).map(Box::new),
+            second_look: None,
             armed: None,
         };
         let (up, down) = pump.rules(policy);
@@ -280,6 +287,7 @@ impl<C: Side, B: Side> Pump<C, B> {
         let down = self.down.poll(cx, backend, client, scratch, &rules.1);
         let moved = up || down;
         if moved {
+            self.second_look = None;
             let now = Instant::now();
             // A pong to a ping of ours is no sign of life of the application.
             if self.up.passage.take_active() | self.down.passage.take_active() {
@@ -446,10 +454,12 @@ impl<C: Side, B: Side> Pump<C, B> {
                 let flows = [&self.up, &self.down];
                 let stall = policy.limits.write_stall.value;
                 let stalls = flows.map(|flow| stall::deadline(flow, self.stalled, stall));
+                let silent = [idle, pings].into_iter().chain(stalls).flatten().min();
+                let silent = silent.max(silent.and(self.second_look));
                 let now = Instant::now();
                 let rates = flows.map(|flow| flow.resumes(now));
-                let all = [idle, self.lifetime, pings].into_iter();
-                all.chain(stalls).chain(rates).flatten().min()
+                let others = [self.lifetime].into_iter().chain(rates).flatten();
+                others.chain(silent).min()
             }
             Phase::Finishing(until) | Phase::Lingering(until) => Some(until),
             Phase::Ending(ending) => Some(ending.deadline()),
@@ -508,12 +518,24 @@ impl<C: Side, B: Side> Pump<C, B> {
             Phase::Lingering(_) | Phase::Over => self.phase = Phase::Over,
         }
     }
+
     /// Something is due in an open tunnel.
     fn run_out_open(&mut self, policy: &ir::Policy) {
         let now = Instant::now();
         let idle = policy.timeouts.idle.value;
+        let idle = idle.is_some_and(|idle| now.saturating_duration_since(self.active) >= idle);
         let stall = policy.limits.write_stall.value;
-        if idle.is_some_and(|idle| now.saturating_duration_since(self.active) >= idle) {
+        let lost = if stall::is_over(&self.down, stall, now) {
+            Some((Silent::Client, Cause::ClientLost))
+        } else if stall::is_over(&self.up, stall, now) {
+            Some((Silent::Backend, Cause::BackendLost))
+        } else {
+            let pings = self.pings.as_mut();
+            let late = pings.and_then(|pings| pings.late(&mut self.up, &mut self.down, now));
+            late.map(|side| (side, Cause::PingTimeout))
+        };
+        let certain = self.is_certain(idle || lost.is_some(), now);
+        if idle && certain {
             self.end(
                 Cause::IdleTimeout,
                 own(Cause::IdleTimeout, close::GOING_AWAY),
@@ -523,21 +545,27 @@ impl<C: Side, B: Side> Pump<C, B> {
                 Cause::MaxLifetime,
                 own(Cause::MaxLifetime, close::SERVICE_RESTART),
             );
-        } else if stall::is_over(&self.down, stall, now) {
-            self.lose(Silent::Client, Cause::ClientLost);
-        } else if stall::is_over(&self.up, stall, now) {
-            self.lose(Silent::Backend, Cause::BackendLost);
-        } else if let Some(side) = self
-            .pings
-            .as_mut()
-            .and_then(|pings| pings.run(&mut self.up, &mut self.down, now))
-        {
-            self.lose(side, Cause::PingTimeout);
-        } else if !self.stalled
-            && (stall::is_noticed(&self.up, now) || stall::is_noticed(&self.down, now))
-        {
-            self.stalled = true;
-            stall::begins(&self.client, &self.backend);
+        } else if let (Some((side, cause)), true) = (lost, certain) {
+            self.lose(side, cause);
+        } else {
+            if let Some(pings) = &mut self.pings {
+                pings.send(&mut self.up, &mut self.down, now);
+            }
+            if !self.stalled
+                && (stall::is_noticed(&self.up, now) || stall::is_noticed(&self.down, now))
+            {
+                self.stalled = true;
+                stall::begins(&self.client, &self.backend);
+            }
         }
+    }
+
+    /// Whether what seems silent is so at the second look, too.
+    fn is_certain(&mut self, seems_silent: bool, now: Instant) -> bool {
+        if !seems_silent {
+            self.second_look = None;
+            return false;
+        }
+        now >= *self.second_look.get_or_insert(now + SECOND_LOOK)
     }
 }

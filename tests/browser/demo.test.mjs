@@ -121,6 +121,42 @@ test("with Deny a new window is refused and the open ones stay", async () => {
   for (const page of pages) assert.equal(await page.text("reconnects"), "0");
 });
 
+const rule = (name, policy) => `
+  - {name: ${name}, matches: [{path: {type: Exact, value: /${name}}}], backendRefs: [{name: chat, port: 80}],
+     rewrite: {prefix: /ws}, ${policy}}`;
+
+const ENDS = `apiVersion: hawser.dev/v1alpha1
+kind: WebSocketRoute
+metadata: {name: ends}
+spec:
+  ingressClassName: hawser
+  rules:${rule("idle", "upgrade: {mode: Require}, timeouts: {idle: 1s}")}${rule(
+    "lifetime",
+    "upgrade: {mode: Require}, timeouts: {maxLifetime: 2s}",
+  )}${rule("limited", "upgrade: {mode: Require, maxMessageBytes: 1000}")}
+`;
+
+test("the browser is told why Hawser ends a connection", async () => {
+  const file = join(folder, "routes", "ends.yaml");
+  await writeFile(file, ENDS);
+  await eventually("the routes are live", async () => (await fetch(`http://${address}/limited`)).status === 426);
+  const [page] = pages;
+  await page.evaluate(`window.ended = {};
+    for (const path of ['/idle', '/lifetime', '/limited']) {
+      const socket = new WebSocket('ws://' + location.host + path);
+      socket.onopen = () => { if (path === '/limited') socket.send('x'.repeat(2000)); };
+      socket.onclose = ({ code, reason, wasClean }) => { window.ended[path] = [code, reason, wasClean]; };
+    }`);
+  await page.until("all have ended", "Object.keys(window.ended).length === 3");
+  assert.deepEqual(await page.evaluate("window.ended"), {
+    "/idle": [1001, "idle for too long", true],
+    "/lifetime": [1012, "open for as long as allowed, please reconnect", true],
+    "/limited": [1009, "a message is over the limit", true],
+  });
+  await rm(file);
+  for (const page of pages) assert.equal(await page.text("reconnects"), "0");
+});
+
 test("a busy port is one line that says what to do", async () => {
   const second = demo(["--http", address, "--manifests", join(folder, "other")]);
   assert.equal(await second.exited, 64);

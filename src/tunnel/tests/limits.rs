@@ -53,6 +53,31 @@ async fn a_message_of_the_client_that_is_too_big_passes_with_no_byte() {
     assert_eq!(outcome.messages_from_client, 1);
 }
 
+/// RFC 6455 allows 2^63 - 1; who announces more ends no task.
+#[rstest]
+#[case(1 << 63)]
+#[case(u64::MAX)]
+#[tokio::test]
+async fn no_announced_length_is_too_long_to_count(#[case] length: u64) {
+    let announced = [&[0x82, 0xff], &*length.to_be_bytes(), &[0; 4], b"more"].concat();
+    let mut kit = tunnel().await;
+    send(&mut kit.client, &announced).await;
+    expect(&mut kit.backend, &announced).await;
+
+    let mut kit = limited(|policy| {
+        policy.upgrade.max_frame_bytes = Setting::field(Some(1000));
+    })
+    .tunnel()
+    .await;
+    send(&mut kit.client, &announced).await;
+    expect(
+        &mut kit.client,
+        &close_with(1009, "a frame is over the limit"),
+    )
+    .await;
+    expect_masked_close(&mut kit.backend, 1009).await;
+}
+
 #[tokio::test]
 async fn fragments_count_together_in_both_directions() {
     let open = || {

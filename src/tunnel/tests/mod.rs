@@ -8,6 +8,7 @@ mod limits;
 mod pacing;
 mod registry;
 mod splice;
+mod still;
 mod streams;
 mod watch;
 

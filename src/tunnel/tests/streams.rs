@@ -1,4 +1,5 @@
-//! The whole pump under random streams, cuts, stalls, half-closes, resets, orders and pings, on a paused clock.
+//! The whole pump under random streams, cuts, stalls, partitions, half-closes, resets, orders, pings and a clock that
+//! jumps, on a paused clock.
 //!
 //! What comes out is what went in and frames of our own between frames, whatever happens; and it ends.
 //! `HAWSER_STREAMS` sets how many pairs of streams are tried (2,000), `HAWSER_STREAMS_FROM` the first seed.
@@ -33,6 +34,8 @@ struct Peer {
     parsed: usize,
     /// It takes nothing for so many polls.
     stall: u32,
+    /// Nothing comes from it and nothing reaches it any more, and nobody says so.
+    gone: bool,
     fin: bool,
     closed: bool,
 }
@@ -54,6 +57,7 @@ impl Peer {
             got: Vec::new(),
             parsed: 0,
             stall: 0,
+            gone: false,
             fin: false,
             closed: false,
         }
@@ -110,6 +114,9 @@ impl AsyncRead for Peer {
         _cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.gone {
+            return Poll::Pending;
+        }
         if self.queue.is_empty() {
             return match self.end {
                 None => Poll::Pending,
@@ -138,6 +145,9 @@ impl AsyncWrite for Peer {
         assert!(!self.fin, "nothing is written after FIN");
         if self.end == Some(End::Reset) && self.queue.is_empty() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.gone {
+            return Poll::Pending;
         }
         if self.stall > 0 {
             self.stall -= 1;
@@ -302,6 +312,7 @@ async fn tunnel_of(seed: u64) {
                         peer.break_off();
                         peer.end = Some(End::Fin);
                     }
+                    18 => peer.gone = rng.u8(..4) == 0,
                     _ => {}
                 }
             } else if peer.end.is_none() && rng.u8(..4) == 0 {
@@ -314,7 +325,12 @@ async fn tunnel_of(seed: u64) {
                 code: 1012,
             });
         }
-        tokio::time::advance(Duration::from_millis(rng.u64(..800))).await;
+        // Now and then the process stood still for an hour.
+        let passed = match rng.u16(..2000) {
+            0 => Duration::from_hours(1),
+            _ => Duration::from_millis(rng.u64(..800)),
+        };
+        tokio::time::advance(passed).await;
         idle += 1;
         assert!(idle < 20_000, "seed {seed}: the tunnel does not end");
     };

@@ -3,11 +3,13 @@
 It has no scenario `fragmented`: aiohttp cannot send fragments.
 """
 
+import asyncio
 import contextlib
 import os
+import time
 
-from aiohttp import ClientSession, WSMsgType
-from common import LARGE, expect, run_client
+from aiohttp import ClientConnectionResetError, ClientSession, WSMsgType
+from common import LARGE, PACE, expect, run_client, say
 
 
 @contextlib.asynccontextmanager
@@ -91,6 +93,93 @@ async def no_deflate(url):
         expect("extensions of the server", await ws.receive_str(), "none")
 
 
+async def pinged(url):
+    """Answers pings by hand, so that it sees every control frame."""
+    async with connect(url, autoping=False) as ws:
+
+        async def next_but_pings():
+            while (message := await ws.receive()).type == WSMsgType.PING:
+                if message.data != b"server":
+                    expect("ping of the proxy", len(message.data), 8)
+                await ws.pong(message.data)
+            return message.type, bytes(message.data) if message.type == WSMsgType.PONG else message.data
+
+        for _ in range(2):
+            ping = await ws.receive()
+            expect("message", (ping.type, len(ping.data)), (WSMsgType.PING, 8))
+            await ws.pong(ping.data)
+        await ws.ping(b"payload")
+        expect("Pong", await next_but_pings(), (WSMsgType.PONG, b"payload"))
+        await ws.send_str("ping")
+        expect("answer", await next_but_pings(), (WSMsgType.TEXT, "pong"))
+        await ws.send_str("last")
+        expect("nothing in between", await next_but_pings(), (WSMsgType.TEXT, "last"))
+
+
+async def ended(ws):
+    """Waits for the end and says how the other side closed."""
+    while (message := await ws.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
+        pass
+    if message.type == WSMsgType.CLOSE:
+        say(f"ended {message.data} {message.extra}")
+    else:
+        say("ended without a Close")
+
+
+async def quiet(url):
+    async with connect(url, compress=15) as ws:
+        for number in range(3):
+            await ws.send_str(f"message {number} " * 50)
+            expect("echo", await ws.receive_str(), f"message {number} " * 50)
+        await ended(ws)
+
+
+async def busy(url):
+    async with connect(url, compress=15) as ws:
+        while True:
+            try:
+                for number in range(3):
+                    await ws.send_str(f"message {number} " * 50)
+            except ClientConnectionResetError:
+                # The end came while it slept; the Close waits to be read.
+                await ended(ws)
+                return
+            for number in range(3):
+                message = await ws.receive()
+                if message.type == WSMsgType.CLOSE:
+                    say(f"ended {message.data} {message.extra}")
+                    return
+                expect("echo", message.data, f"message {number} " * 50)
+            await asyncio.sleep(PACE)
+
+
+async def big(url):
+    async with connect(url, compress=15) as ws:
+        # Far over the limit, but not on the wire.
+        await ws.send_str(LARGE)
+        expect("echo", await ws.receive_str(), LARGE)
+        await ws.send_bytes(os.urandom(100_000))
+        await ended(ws)
+
+
+async def rude(url):
+    async with connect(url, compress=15) as ws:
+        await ws.send_str("hello")
+        expect("echo", await ws.receive_str(), "hello")
+        # Opcode 11 has no meaning.
+        await ws.send_frame(b"", 11)
+        await ended(ws)
+
+
+async def slow(url):
+    async with connect(url, compress=0) as ws:
+        start = time.monotonic()
+        await ws.send_str(LARGE)
+        expect("echo", await ws.receive_str(), LARGE)
+        took = time.monotonic() - start
+        assert took > 0.9, f"two seconds' share took {took} s"
+
+
 async def http_get(url):
     async with ClientSession(http_url(url)) as session:
         async with session.get("/hello", params={"name": "a b"}) as answer:
@@ -154,6 +243,12 @@ run_client(
         "subprotocol": subprotocol,
         "deflate": deflate,
         "no-deflate": no_deflate,
+        "pinged": pinged,
+        "quiet": quiet,
+        "busy": busy,
+        "big": big,
+        "rude": rude,
+        "slow": slow,
         "http-get": http_get,
         "http-post": http_post,
         "http-stream-down": http_stream_down,

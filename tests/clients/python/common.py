@@ -10,6 +10,9 @@ SERVER_DEADLINE = 300
 # Compressible, and larger than any buffer on the way.
 LARGE = "0123456789abcdef" * 65536
 
+# Seconds between two messages of `busy`: many clients share the machine.
+PACE = 0.01
+
 
 def expect(what, got, wanted):
     """Fails with a message that names both values."""
@@ -25,14 +28,20 @@ def run_client(scenarios):
     async def main():
         async with asyncio.timeout(DEADLINE):
             for name in names:
+                scenario, _, path = name.partition("@")
                 try:
-                    await scenarios[name](url)
+                    await scenarios[scenario](url if not path else at(url, path))
                 except Exception as error:
                     print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
                     sys.exit(1)
                 print(f"ok {name}", flush=True)
 
     asyncio.run(main())
+
+
+def at(url, path):
+    """The same server, another path."""
+    return url.rsplit("/", 1)[0] + path
 
 
 async def until_stdin_ends():

@@ -1,6 +1,7 @@
 //! A Hawser process on a directory of manifests or on a cluster.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -36,15 +37,38 @@ pub async fn with(yaml: &str) -> Hawser {
 
 /// The same with further flags.
 pub async fn with_flags(yaml: &str, flags: &[&str]) -> Hawser {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    std::fs::write(dir.path().join("main.yaml"), yaml).expect("the manifest is written");
-    start(dir, flags).await
+    let command = unprivileged(Command::new(PROGRAM));
+    start(command, Ipv4Addr::LOCALHOST.into(), folder(yaml), flags).await
 }
 
-async fn start(dir: tempfile::TempDir, flags: &[&str]) -> Hawser {
-    let mut command = unprivileged(Command::new(PROGRAM));
+/// The same on this address of the network namespace of the caller.
+pub async fn at(address: IpAddr, yaml: &str) -> Hawser {
+    start(Command::new(PROGRAM), address, folder(yaml), &[]).await
+}
+
+/// The same with a library that takes calls of the system's library over, and a variable for it.
+pub async fn preloaded(yaml: &str, library: &Path, variable: (&str, &Path)) -> Hawser {
+    let mut command = Command::new(PROGRAM);
+    command
+        .env("LD_PRELOAD", library)
+        .env(variable.0, variable.1);
+    start(command, Ipv4Addr::LOCALHOST.into(), folder(yaml), &[]).await
+}
+
+fn folder(yaml: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(dir.path().join("main.yaml"), yaml).expect("the manifest is written");
+    dir
+}
+
+async fn start(
+    mut command: Command,
+    address: IpAddr,
+    dir: tempfile::TempDir,
+    flags: &[&str],
+) -> Hawser {
     command.arg("run").arg("--manifests").arg(dir.path());
-    let hawser = launch(command, Ipv4Addr::LOCALHOST.into(), flags, Some(dir)).await;
+    let hawser = launch(command, address, flags, Some(dir)).await;
     hawser.ready().await;
     hawser
 }
@@ -288,6 +312,19 @@ impl Hawser {
         line.rsplit(' ').next()?.parse().ok()
     }
 
+    /// The sum of all series of a metric that have these label values.
+    pub async fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        let answer = client::get(self.admin, "localhost", "/metrics").await;
+        let text = answer.expect("metrics").text();
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?.strip_prefix('{')?;
+            let (series, value) = rest.rsplit_once("} ")?;
+            let has = |value: &&str| series.contains(&format!("=\"{value}\""));
+            labels.iter().all(has).then(|| value.parse::<f64>().ok())?
+        });
+        values.sum()
+    }
+
     /// Generation of the live table.
     pub async fn generation(&self) -> u64 {
         self.metric("hawser_table_generation")
@@ -302,12 +339,21 @@ impl Hawser {
 
     /// Resident memory in bytes.
     pub fn rss(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// Resident memory that belongs to no file, in bytes.
+    pub fn rss_anon(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
         let pid = self.id();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("VmRSS");
+            .find(|line| line.starts_with(what))
+            .expect("the kernel tells it");
         let kib: u64 = line
             .split_whitespace()
             .nth(1)
@@ -315,6 +361,14 @@ impl Hawser {
             .parse()
             .expect("KiB");
         kib * 1024
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> BTreeSet<usize> {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("its descriptors");
+        folder
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect()
     }
 
     /// Processor time that it has used.

@@ -22,6 +22,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod switch;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 

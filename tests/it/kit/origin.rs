@@ -36,7 +36,8 @@ pub async fn echo_on(ip: IpAddr) -> Origin {
                     return;
                 };
                 while let Some(Ok(message)) = socket.next().await {
-                    if message.is_close() {
+                    // The library answers pings and a Close by itself.
+                    if !(message.is_text() || message.is_binary()) {
                         continue;
                     }
                     if socket.send(message).await.is_err() {

@@ -1,6 +1,7 @@
 //! A rolling update: every Pod is replaced, and nobody has to know.
 
 use std::{
+    env,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -8,19 +9,46 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, future::join_all};
+use futures_util::{SinkExt, StreamExt, future::join_all};
 use kube::{
     ResourceExt,
     runtime::{WatchStreamExt, watcher},
 };
 use parking_lot::Mutex;
 use tokio::time::sleep;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     DEADLINE, PLANE,
-    install::{Install, echoes, programmed},
+    install::{Install, programmed},
 };
 use crate::kit::{client, within};
+
+/// 300, or what a long run asks for.
+fn sockets() -> u32 {
+    if env::var_os("HAWSER_SOAK_MINUTES").is_some() {
+        2_000
+    } else {
+        300
+    }
+}
+
+/// One message there and back; false after a Close 1012, which is the only way to end.
+async fn talks(socket: &mut client::Socket) -> bool {
+    let message = Message::text("hello");
+    // Whoever has got a Close may not be able to send; the Close is still there to be read.
+    let _closing = socket.send(message.clone()).await;
+    match socket.next().await {
+        Some(Ok(got)) if got == message => true,
+        Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1012 => {
+            // Our answer goes out with the next look, and nothing but the end may follow.
+            let more = socket.next().await;
+            assert!(more.is_none(), "{more:?}");
+            false
+        }
+        other => panic!("{other:?}"),
+    }
+}
 
 #[test]
 fn a_rolling_update_writes_nothing_and_takes_no_route_away() {
@@ -31,10 +59,11 @@ fn a_rolling_update_writes_nothing_and_takes_no_route_away() {
         install.route("chat");
         install.settled("chat").await;
 
-        // Whoever is told to go comes back, and finds somebody each time.
+        // Whoever is told to go, always with a Close, comes back, and finds somebody each time.
+        let sockets = sockets();
         let done = Arc::new(AtomicBool::new(false));
         let returns = Arc::new(AtomicU32::new(0));
-        let clients = (0..100).map(|_| {
+        let clients = (0..sockets).map(|_| {
             let (to, host) = (install.switch.addr, install.host("chat"));
             let (done, returns) = (Arc::clone(&done), Arc::clone(&returns));
             tokio::spawn(async move {
@@ -42,11 +71,11 @@ fn a_rolling_update_writes_nothing_and_takes_no_route_away() {
                     let mut socket = client::ws(to, &host, "/ws")
                         .await
                         .expect("somebody is there");
-                    while echoes(&mut socket).await.is_ok() {
+                    while talks(&mut socket).await {
                         if done.load(Ordering::Relaxed) {
                             return;
                         }
-                        sleep(Duration::from_millis(300)).await;
+                        sleep(Duration::from_secs(1)).await;
                     }
                     returns.fetch_add(1, Ordering::Relaxed);
                 }
@@ -89,12 +118,12 @@ fn a_rolling_update_writes_nothing_and_takes_no_route_away() {
 
         // The last of the old ones drains when the new ones are complete.
         within(DEADLINE, "all had to come back", async || {
-            (returns.load(Ordering::Relaxed) >= 100).then_some(())
+            (returns.load(Ordering::Relaxed) >= sockets).then_some(())
         })
         .await;
         done.store(true, Ordering::Relaxed);
         for client in join_all(clients).await {
-            client.expect("no handshake failed");
+            client.expect("no handshake failed, and each end was a Close 1012");
         }
         watching.abort();
         let seen = not_programmed.lock();

@@ -1,0 +1,169 @@
+//! Floods of tiny frames: nothing is buffered, and other tunnels go on.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::kit::{
+    client, eventually, manifest, origin,
+    wire::{Ends, Site, close, expect, expect_close, expect_end, fill, frame, send},
+};
+
+const FRAGMENTS: usize = 100_000;
+
+/// What a flood may add to the memory of the process, debug build included.
+const GROWTH: u64 = 8 << 20;
+
+/// One message in so many fragments of one byte.
+fn fragments(count: usize) -> Vec<u8> {
+    let first = frame(0x01, true, b"x");
+    let middle = frame(0x00, true, b"x").repeat(count - 2);
+    [first, middle, frame(0x80, true, b"x")].concat()
+}
+
+/// Sends on one end and reads at the other, as fast as both can.
+async fn through(ends: &mut Ends, bytes: &[u8]) {
+    let Ends { client, backend } = ends;
+    tokio::join!(send(client, bytes), expect(backend, bytes));
+}
+
+#[tokio::test]
+async fn a_message_in_100_000_fragments_is_a_message() {
+    let site = Site::start(&[
+        ("plain", ""),
+        ("limited", "upgrade: {maxMessageBytes: 50000}"),
+    ])
+    .await;
+    let bytes = fragments(FRAGMENTS);
+    let before = site.hawser.rss();
+    let mut ends = site.open("/plain").await;
+    through(&mut ends, &bytes).await;
+    eventually("it is counted as one", async || {
+        let counted = site.seen("/plain", "messages_from_client").await;
+        (counted == Some(1)).then_some(())
+    })
+    .await;
+
+    let mut ends = site.open("/limited").await;
+    let Ends { client, backend } = &mut ends;
+    // What breaks the limit is cut off, so the client may not get rid of all.
+    let (_, ()) = tokio::join!(client.write_all(&bytes), async {
+        expect(backend, &bytes[..50_000 * frame(0x00, true, b"x").len()]).await;
+        assert_eq!(expect_close(backend).await.0, 1009);
+        send(backend, &close(false, 1009)).await;
+        expect_end(backend).await;
+    });
+    assert_eq!(site.cause("/limited").await.0, "message_too_big");
+    let growth = site.hawser.rss().saturating_sub(before);
+    assert!(growth < GROWTH, "{growth} bytes");
+}
+
+/// Pings, empty messages, and messages of one byte: 300,000 frames in all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_tiny_frames_leaves_other_tunnels_alone() {
+    let site = Site::start(&[("flood", "")]).await;
+    let echo = origin::echo().await;
+    let calm = manifest::websocket("calm", "/ws", &[echo.addr]);
+    site.hawser.write("calm.yaml", &calm);
+    let mut calm = eventually("the other route is live", async || {
+        client::ws(site.hawser.http, "calm.test", "/ws").await.ok()
+    })
+    .await;
+    let before = site.hawser.rss();
+    for (what, unit) in [
+        ("ping", frame(0x89, true, b"")),
+        ("empty message", frame(0x81, true, b"")),
+        ("message of one byte", frame(0x81, true, b"x")),
+    ] {
+        let Ends {
+            mut client,
+            mut backend,
+        } = site.open(&format!("/flood/{}", unit.len())).await;
+        let flood = unit.repeat(100_000);
+        let (cpu, length) = (site.hawser.cpu(), flood.len());
+        let flooding = tokio::spawn(async move {
+            send(&mut client, &flood).await;
+            client
+        });
+        let draining = tokio::spawn(async move {
+            let mut left = length;
+            let mut scratch = vec![0; 65_536];
+            while left > 0 {
+                left -= backend.read(&mut scratch).await.expect("open");
+            }
+            backend
+        });
+        let mut slowest = Duration::ZERO;
+        let mut rounds = 0;
+        while !draining.is_finished() || rounds < 20 {
+            let start = Instant::now();
+            round_trip(&mut calm).await;
+            slowest = slowest.max(start.elapsed());
+            rounds += 1;
+        }
+        let spent = site.hawser.cpu() - cpu;
+        println!(
+            "{what}: {:.2} µs of processor each, {rounds} round trips beside, the slowest {slowest:?}",
+            spent.as_secs_f64() * 1e6 / 100_000.0,
+        );
+        drop((flooding.await, draining.await));
+    }
+    // What the same frames cost that come one by one, with an answer each.
+    let (cpu, count) = (site.hawser.cpu(), 5_000);
+    for _ in 0..count {
+        round_trip(&mut calm).await;
+    }
+    let spent = site.hawser.cpu() - cpu;
+    println!(
+        "round trip: {:.2} µs of processor each",
+        spent.as_secs_f64() * 1e6 / f64::from(count)
+    );
+    let growth = site.hawser.rss().saturating_sub(before);
+    assert!(growth < GROWTH, "{growth} bytes");
+}
+
+async fn round_trip(socket: &mut client::Socket) {
+    socket.send(Message::text("hello")).await.expect("sent");
+    let answer = socket.next().await.expect("open").expect("a message");
+    assert_eq!(answer, Message::text("hello"));
+}
+
+/// A client that pings and never reads, and a backend that answers every ping before it reads the next.
+#[tokio::test]
+async fn pongs_that_nobody_reads_are_not_kept() {
+    let site = Site::start(&[("plain", "")]).await;
+    let before = site.hawser.rss();
+    let ping = frame(0x89, true, &[b'x'; 100]);
+    let mut floods = Vec::new();
+    for number in 0..5 {
+        let Ends {
+            mut client,
+            mut backend,
+        } = site.open(&format!("/plain/{number}")).await;
+        let length = ping.len();
+        tokio::spawn(async move {
+            let mut read = 0;
+            let mut scratch = vec![0; 16_384];
+            while let Ok(count @ 1..) = backend.read(&mut scratch).await {
+                read += count;
+                let pongs = frame(0x8a, false, &[b'x'; 100]).repeat(read / length);
+                read %= length;
+                if backend.write_all(&pongs).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let pings = ping.repeat(1000);
+        floods.push(tokio::spawn(async move {
+            fill(&mut client, &pings).await;
+            client
+        }));
+    }
+    for flood in &mut floods {
+        flood.await.expect("no panic");
+    }
+    let growth = site.hawser.rss().saturating_sub(before);
+    assert!(growth < GROWTH, "{growth} bytes for 5 tunnels");
+}
