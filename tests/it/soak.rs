@@ -127,7 +127,7 @@ async fn sockets_that_come_and_go_leave_nothing_behind() {
     .await;
     // Its own connections for metrics and plain HTTP end later.
     within(
-        Duration::from_secs(60),
+        Duration::from_mins(1),
         "descriptors are back at the base",
         async || (hawser.descriptors().len() <= base + 2).then_some(()),
     )
@@ -156,7 +156,11 @@ async fn visit(
         turns.tick().await;
         number += 1;
         // Some large ones among them.
-        let length = if number % 20 == 0 { 100_000 } else { 100 };
+        let length = if number.is_multiple_of(20) {
+            100_000
+        } else {
+            100
+        };
         let text = format!("{number} {}", "x".repeat(length));
         let sent = socket.send(Message::text(text.clone())).await;
         sent.map_err(|error| error.to_string())?;

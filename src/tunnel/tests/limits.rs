@@ -59,7 +59,7 @@ async fn a_message_of_the_client_that_is_too_big_passes_with_no_byte() {
 #[case(u64::MAX)]
 #[tokio::test]
 async fn no_announced_length_is_too_long_to_count(#[case] length: u64) {
-    let announced = [&[0x82, 0xff], &*length.to_be_bytes(), &[0; 4], b"more"].concat();
+    let announced = [&[0x82, 0xff][..], &length.to_be_bytes(), &[0; 4], b"more"].concat();
     let mut kit = tunnel().await;
     send(&mut kit.client, &announced).await;
     expect(&mut kit.backend, &announced).await;

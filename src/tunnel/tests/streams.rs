@@ -18,6 +18,7 @@ use super::*;
 use crate::tunnel::pump::{Pump, Start};
 
 /// A peer as the pump sees it: it sends in pieces of any size, takes as much as it likes, and ends as it likes.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Peer {
     rng: Rng,
     /// Its frames are masked: it is the client.

@@ -47,11 +47,11 @@ fn hosts() -> (Netns, Netns) {
 /// A socket that stays on a host wherever it is used.
 fn socket_of<T: Send>(netns: &Netns, make: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
-        let made = scope.spawn(|| {
+        let running = scope.spawn(|| {
             netns.enter();
             make()
         });
-        made.join().expect("no panic")
+        running.join().expect("no panic")
     })
 }
 
@@ -175,13 +175,13 @@ fn a_pulled_cable_is_found_within_a_minute() {
             (open.as_array()?.len() == 1).then_some(())
         })
         .await;
-        let causes = |cause: &str| {
+        let ended_by = |cause: &str| {
             let log = hawser.log();
             log.iter()
                 .filter(|line| hawser::field(line, "cause") == Some(cause))
                 .count()
         };
-        let counts = ["backend_lost", "client_lost", "ping_timeout"].map(causes);
+        let counts = ["backend_lost", "client_lost", "ping_timeout"].map(ended_by);
         assert_eq!(counts, [2, 2, 2]);
         message(&mut other).await;
     });

@@ -69,7 +69,7 @@ async fn no_descriptor_left_harms_no_open_tunnel() {
     assert!(tries < 40, "{tries} tries: it spins");
     println!(
         "{tries} tries, {:?} of processor meanwhile",
-        hawser.cpu() - cpu
+        hawser.cpu().saturating_sub(cpu)
     );
 
     limit(&hawser, room_for(&hawser, 100));

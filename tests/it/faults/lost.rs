@@ -42,13 +42,13 @@ async fn dies(site: &Site, number: usize, client: bool) -> Option<u16> {
     let (mut dying, mut left) = if client { (one, other) } else { (other, one) };
     let (bytes, ends) = frames(client);
     // A third of them exactly at the end of a frame.
-    let sent = if number % 3 == 0 {
+    let sent = if number.is_multiple_of(3) {
         ends[fastrand::usize(1..ends.len())]
     } else {
         fastrand::usize(1..bytes.len())
     };
     send(&mut dying, &bytes[..sent]).await;
-    let by_reset = number % 2 == 0;
+    let by_reset = number.is_multiple_of(2);
     if by_reset {
         // The first frames are through, or a reset could overtake them all.
         expect(&mut left, &bytes[..ends[1].min(sent)]).await;

@@ -103,7 +103,7 @@ async fn a_flood_of_tiny_frames_leaves_other_tunnels_alone() {
             slowest = slowest.max(start.elapsed());
             rounds += 1;
         }
-        let spent = site.hawser.cpu() - cpu;
+        let spent = site.hawser.cpu().saturating_sub(cpu);
         println!(
             "{what}: {:.2} µs of processor each, {rounds} round trips beside, the slowest {slowest:?}",
             spent.as_secs_f64() * 1e6 / 100_000.0,
@@ -115,7 +115,7 @@ async fn a_flood_of_tiny_frames_leaves_other_tunnels_alone() {
     for _ in 0..count {
         round_trip(&mut calm).await;
     }
-    let spent = site.hawser.cpu() - cpu;
+    let spent = site.hawser.cpu().saturating_sub(cpu);
     println!(
         "round trip: {:.2} µs of processor each",
         spent.as_secs_f64() * 1e6 / f64::from(count)

@@ -238,7 +238,7 @@ pub fn header(first: u8, masked: bool, length: u64) -> Vec<u8> {
     match length {
         0..126 => header.push(mask_bit | length as u8),
         126..=0xffff => {
-            header.push(mask_bit | 126);
+            header.push(mask_bit | 0x7e);
             header.extend((length as u16).to_be_bytes());
         }
         _ => {
