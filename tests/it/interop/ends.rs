@@ -3,8 +3,15 @@
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use super::{CLIENTS, Server, said, server};
+use super::{Server, said, server};
 use crate::kit::{eventually, hawser, hawser::Hawser, manifest};
+
+/// The clients that have these scenarios.
+const CLIENTS: [&str; 3] = [
+    "python/websockets_client.py",
+    "python/aiohttp_client.py",
+    "node/ws_client.cjs",
+];
 
 /// Ends that the policy of a route brings about: the scenario, the route, and what both ends and all records are told.
 const ENDS: &[(&str, &str, &str, u16, &str)] = &[
@@ -66,7 +73,7 @@ async fn ws_sees_why_it_ends() {
 async fn every_end_is_seen_by(script: &str) {
     let mut server = server(script).await;
     let hawser = in_front_of(&server).await;
-    join_all(CLIENTS.iter().map(|(client, _)| policies(client, &hawser))).await;
+    join_all(CLIENTS.iter().map(|client| policies(client, &hawser))).await;
     for (_, route, cause, code, reason) in ENDS {
         told_everywhere(&hawser, route, cause, *code).await;
         let line = format!("closed {code} {reason}");
@@ -149,7 +156,7 @@ async fn hawser_ends(server: &Server, mut hawser: Hawser) {
     let clients = join_all(
         CLIENTS
             .iter()
-            .map(|(client, _)| said(client, http, &["busy@/plain"])),
+            .map(|client| said(client, http, &["busy@/plain"])),
     );
     let end = async {
         talking(&hawser).await;
@@ -181,7 +188,7 @@ async fn backend_is_lost(server: &mut Server) {
     let clients = join_all(
         CLIENTS
             .iter()
-            .map(|(client, _)| said(client, hawser.http, &["busy@/plain"])),
+            .map(|client| said(client, hawser.http, &["busy@/plain"])),
     );
     let end = async {
         talking(&hawser).await;
