@@ -371,6 +371,15 @@ impl Hawser {
             .collect()
     }
 
+    /// How many of them are sockets.
+    pub fn sockets(&self) -> usize {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("its descriptors");
+        let links = folder.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
     /// Processor time that it has used.
     pub fn cpu(&self) -> Duration {
         let pid = self.child.id().expect("the process runs");
