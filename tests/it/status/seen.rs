@@ -61,7 +61,9 @@ fn a_person_sees_a_route_and_its_connections() {
         })
         .await;
         show(&["describe", "wsr", "lost"]);
-        show(&["get", "events"]);
+        // Of routes only: now and then the API server has something to say about a Service.
+        let ours = "involvedObject.kind=WebSocketRoute";
+        show(&["get", "events", "--field-selector", ours]);
         let instance = &site.told("lost", "BackendNotFound").await[0]["reportingInstance"];
         let instance = instance.as_str().expect("a name");
         golden("status.txt", &page.replace(instance, "INSTANCE"));
