@@ -194,8 +194,9 @@ impl App {
         self.helpers.spawn(watch.run(self.background.clone()));
         let (tunnels, stop) = (Arc::clone(&self.tunnels), self.background.clone());
         self.helpers.spawn(async move { tunnels.pace(stop).await });
-        let (tunnels, stop) = (Arc::clone(&self.tunnels), self.background.clone());
-        self.helpers.spawn(trim::run(tunnels, stop));
+        let (tunnels, live) = (Arc::clone(&self.tunnels), Arc::clone(&self.live));
+        self.helpers
+            .spawn(trim::run(tunnels, live, self.background.clone()));
     }
 
     /// Answers admin requests until the very end.

@@ -1,4 +1,4 @@
-//! Memory goes back to the system after many tunnels have ended.
+//! Memory goes back to the system after the start, and after many tunnels have ended.
 //!
 //! glibc keeps what was freed for the next allocation. After nine thousand tunnels that is some 20 MB, for good.
 
@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::tunnel;
+use crate::{source::rebuild::Live, tunnel};
 
 /// Soon enough for the next scrape to see it, seldom enough to cost nothing.
 const LOOK: Duration = Duration::from_secs(10);
@@ -15,16 +15,21 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Fewer than this are not worth the time: about 1 MB.
 const MANY: usize = 500;
 
-/// Gives memory back whenever at least half of the tunnels, and many of them, have ended. Runs until `stop`.
-pub(super) async fn run(tunnels: Arc<tunnel::Registry>, stop: CancellationToken) {
+/// Gives memory back once the first table is live, and whenever at least half of the tunnels, and many of them, have
+/// ended. Runs until `stop`.
+pub(super) async fn run(tunnels: Arc<tunnel::Registry>, live: Arc<Live>, stop: CancellationToken) {
     let mut most = 0;
+    // What the first lists are read into is more than what is kept of them.
+    let mut starting = true;
     let mut looks = interval(LOOK);
     while stop.run_until_cancelled(looks.tick()).await.is_some() {
         let open = tunnels.len();
-        if is_worth_it(most, open) {
+        let started = starting && live.load().generation() > 0;
+        if started || is_worth_it(most, open) {
             // Milliseconds, in which the allocator is locked.
             let _done = tokio::task::spawn_blocking(give_back).await;
             most = open;
+            starting &= !started;
         }
         most = most.max(open);
     }
