@@ -1,6 +1,6 @@
 //! The end of the process: GOAWAY first, requests finish, each tunnel gets its Close, the connection goes last.
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, future::join_all};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::kit::{
@@ -108,7 +108,9 @@ async fn idle_connections_hold_nothing_up() {
 #[tokio::test]
 async fn the_process_closes_tunnels_with_1012_and_exits_0() {
     let echo = origin::echo().await;
-    let mut hawser = hawser::with(&manifest::websocket("chat", "/ws", &[echo.addr])).await;
+    let yaml = manifest::websocket("chat", "/ws", &[echo.addr]);
+    let flags = ["--drain-delay", "0s", "--drain-window", "2s"];
+    let mut hawser = hawser::with_flags(&yaml, &flags).await;
     let mut browser = browser(hawser.http).await;
     let mut sockets = Vec::new();
     for _ in 0..20 {
@@ -119,14 +121,16 @@ async fn the_process_closes_tunnels_with_1012_and_exits_0() {
         sockets.push(socket);
     }
     hawser.signal("TERM");
-    for mut socket in sockets {
+    // Side by side: each answers its Close when it comes.
+    let goodbyes = sockets.into_iter().map(async |mut socket| {
         let close = socket.next().await.expect("a message").expect("no error");
         let Message::Close(Some(close)) = close else {
             panic!("expected a Close frame, got {close:?}");
         };
         assert_eq!(u16::from(close.code), 1012);
         assert!(socket.next().await.is_none(), "nothing follows a Close");
-    }
+    });
+    join_all(goodbyes).await;
     assert!(hawser.ended().await.success());
     let drained = hawser
         .log()
