@@ -32,7 +32,7 @@ Hawser is running a chat with two replicas.
 Try this while both windows are open:
   1. Change `value: Harbour talk` in the route file and save. Both windows count a route change and stay
      connected; a window opened from now on shows the new topic.
-  2. Set `mode: Deny`. A new window is refused, the open ones chat on.
+  2. Set `mode: Deny`. A new window is refused, and the open ones get their Close within a minute.
   3. Break the YAML. The last good version stays live and the error is printed here.
   4. Press Ctrl-C. Both windows show the Close code and reason; start the demo again and they are back.
 

@@ -199,7 +199,8 @@ fn route() -> String {
     format!(
         "\
 # The WebSocket. Edit this file while the demo runs: what you save is live at once, and no open window
-# loses its connection, because a tunnel keeps the route that it was opened with.
+# loses its connection, because a tunnel keeps the route that it was opened with. Only what takes the permission
+# away ends it: mode Deny or Ignore.
 apiVersion: hawser.dev/v1alpha1
 kind: WebSocketRoute
 metadata:
@@ -213,7 +214,8 @@ spec:
     backendRefs:
     - {{name: chat, port: 80}}
     upgrade:
-      # Only WebSocket handshakes. With Deny a new window is refused and the open ones chat on.
+      # Only WebSocket handshakes. With Deny a new window is refused, and the open ones get their Close within
+      # drain.window (60 s).
       mode: Require
     timeouts:
       # A tunnel without a byte in either direction for this long is closed.

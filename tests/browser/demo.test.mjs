@@ -112,15 +112,6 @@ test("a connection keeps the route that it was opened with", async () => {
   await pages[0].screenshot(join(shots, "1-chat.png"));
 });
 
-test("with Deny a new window is refused and the open ones stay", async () => {
-  await edit((text) => text.replace("mode: Require", "mode: Deny"), true);
-  const late = await browser.open(`http://${address}/`);
-  await late.until("it is refused", "!document.getElementById('closed').hidden");
-  await late.send("Page.close");
-  await edit((text) => text.replace("mode: Deny", "mode: Require"), true);
-  for (const page of pages) assert.equal(await page.text("reconnects"), "0");
-});
-
 const rule = (name, policy) => `
   - {name: ${name}, matches: [{path: {type: Exact, value: /${name}}}], backendRefs: [{name: chat, port: 80}],
      rewrite: {prefix: /ws}, ${policy}}`;
@@ -153,6 +144,40 @@ test("the browser is told why Hawser ends a connection", async () => {
     "/lifetime": [1012, "open for as long as allowed, please reconnect", true],
     "/limited": [1009, "a message is over the limit", true],
   });
+  await rm(file);
+  for (const page of pages) assert.equal(await page.text("reconnects"), "0");
+});
+
+const revocable = (mode) => `apiVersion: hawser.dev/v1alpha1
+kind: WebSocketRoute
+metadata: {name: revocable}
+spec:
+  ingressClassName: hawser
+  rules:${rule("revocable", `upgrade: {mode: ${mode}}, drain: {window: 0s}`)}
+`;
+
+test("with Deny an open window is closed, a new one refused, and nobody else is disturbed", async () => {
+  const file = join(folder, "routes", "revocable.yaml");
+  await writeFile(file, revocable("Require"));
+  await eventually("the route is live", async () => (await fetch(`http://${address}/revocable`)).status === 426);
+  const [page] = pages;
+  const open = (name) => page.evaluate(`
+    window.${name} = "opening";
+    (() => {
+      const socket = new WebSocket('ws://' + location.host + '/revocable');
+      socket.onopen = () => { window.${name} = "open"; };
+      socket.onclose = ({ code, reason, wasClean }) => { window.${name} = [code, reason, wasClean]; };
+    })()`);
+  await open("early");
+  await page.until("it is open", "window.early === 'open'");
+  await writeFile(file, revocable("Deny"));
+  await page.until("it is closed", "Array.isArray(window.early)");
+  assert.deepEqual(await page.evaluate("window.early"), [1012, "the route was removed", true]);
+  await open("late");
+  await page.until("it is refused", "Array.isArray(window.late)");
+  assert.deepEqual(await page.evaluate("window.late"), [1006, "", false]);
+  // The browser complains about every refused handshake, and about nothing else.
+  for (const problem of page.problems.splice(0)) assert.match(JSON.stringify(problem), /\/revocable/);
   await rm(file);
   for (const page of pages) assert.equal(await page.text("reconnects"), "0");
 });

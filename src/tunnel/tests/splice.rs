@@ -126,7 +126,7 @@ async fn a_close_waits_for_the_end_of_a_large_frame() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stops_holds_no_more_than_a_pipe() {
+async fn a_reader_that_stops_gets_everything_in_order_when_it_goes_on() {
     let mut kit = tunnel().await;
     let bytes = frame(&payload(1_000_000));
     let (mut still, mut sent) = (0, 0);
