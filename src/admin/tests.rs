@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::ir;
+use crate::{ir, telemetry::RequestId};
 
 /// An admin server of a process without routes.
 struct Server {
@@ -356,11 +356,11 @@ async fn connections_show_open_and_ended_tunnels() {
         found: tunnel::Found::default(),
         endpoint: backend.pick(&[]).expect("an endpoint"),
         info: tunnel::Info {
-            request_id: "r-1".to_owned(),
+            request_id: RequestId::default(),
             client: "192.0.2.1:5000".parse().expect("an address"),
-            host: "chat.example.com".to_owned(),
-            path: "/ws".to_owned(),
-            subprotocol: Some("chat.v1".to_owned()),
+            host: "chat.example.com".into(),
+            path: "/ws".into(),
+            subprotocol: Some("chat.v1".into()),
         },
         metrics: server.state.metrics.route(&route.rule.id),
     };
@@ -376,7 +376,7 @@ async fn connections_show_open_and_ended_tunnels() {
         "object": {"kind": "WebSocketRoute", "namespace": "shop", "name": "chat"},
         "rule": "socket",
         "endpoint": "10.0.0.1:8080",
-        "request_id": "r-1",
+        "request_id": "00000000000000000000000000000000",
         "client": "192.0.2.1:5000",
         "host": "chat.example.com",
         "path": "/ws",

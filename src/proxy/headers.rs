@@ -21,7 +21,7 @@ use http::{
     },
 };
 
-use crate::ir;
+use crate::{ir, telemetry::RequestId};
 
 /// `X-Request-Id`.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,15 +34,15 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// What Hawser says about the client.
-pub(super) struct Client<'a> {
+pub(super) struct Client {
     /// Address of the peer.
     pub(super) address: IpAddr,
     /// Number of the request.
-    pub(super) request_id: &'a HeaderValue,
+    pub(super) request_id: RequestId,
 }
 
 /// Makes the fields of a client's request those of the request to the backend.
-pub(super) fn towards_backend(headers: &mut HeaderMap, policy: &ir::Policy, client: &Client<'_>) {
+pub(super) fn towards_backend(headers: &mut HeaderMap, policy: &ir::Policy, client: &Client) {
     let trailers = lists(headers, &TE, "trailers");
     let asked_host = headers.get(HOST).cloned();
     remove_hop_by_hop(headers);
@@ -66,14 +66,16 @@ pub(super) fn towards_backend(headers: &mut HeaderMap, policy: &ir::Policy, clie
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    if let Ok(address) = HeaderValue::from_str(&client.address.to_string()) {
+    if let Ok(address) = HeaderValue::try_from(client.address.to_string()) {
         headers.insert(X_FORWARDED_FOR, address);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(host) = asked_host {
         headers.insert(X_FORWARDED_HOST, host);
     }
-    headers.insert(X_REQUEST_ID, client.request_id.clone());
+    if let Ok(request_id) = HeaderValue::try_from(client.request_id.to_string()) {
+        headers.insert(X_REQUEST_ID, request_id);
+    }
 }
 
 /// Makes the fields of a backend's response those of the response to the client.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     telemetry::{
-        access,
+        RequestId, access,
         metrics::{Metrics, RouteMetrics},
     },
     tunnel,
@@ -30,7 +30,7 @@ pub(super) enum InFlight {
 pub(super) struct Record {
     metrics: Arc<Metrics>,
     started: Instant,
-    request_id: HeaderValue,
+    request_id: RequestId,
     client: SocketAddr,
     /// `None` when the head was refused.
     method: Option<Method>,
@@ -55,7 +55,7 @@ impl Record {
         Self {
             metrics,
             started: Instant::now(),
-            request_id: request_id(),
+            request_id: RequestId::random(),
             client,
             method: None,
             target: None,
@@ -73,8 +73,8 @@ impl Record {
     }
 
     /// `X-Request-Id` towards the backend.
-    pub(super) fn request_id(&self) -> &HeaderValue {
-        &self.request_id
+    pub(super) fn request_id(&self) -> RequestId {
+        self.request_id
     }
 
     /// Progress of the request body.
@@ -141,18 +141,18 @@ impl Record {
     /// which no tunnel has.
     pub(super) fn into_tunnel(
         mut self,
-        subprotocol: Option<String>,
+        subprotocol: Option<Box<str>>,
     ) -> Option<(tunnel::Info, Arc<RouteMetrics>)> {
         let (_, metrics) = self.route.take()?;
-        let target = self.target.take()?;
+        let target = Arc::unwrap_or_clone(self.target.take()?);
         self.done = true;
         self.attempt = false;
         metrics.handshake(true, "");
         let info = tunnel::Info {
-            request_id: self.request_id.to_str().unwrap_or_default().to_owned(),
+            request_id: self.request_id,
             client: self.client,
-            host: target.host.clone(),
-            path: target.path.clone(),
+            host: target.host.into(),
+            path: target.path.into(),
             subprotocol,
         };
         Some((info, metrics))
@@ -179,7 +179,7 @@ impl Record {
             None => self.metrics.unrouted().http(self.status, duration),
         }
         access::request(&access::Request {
-            request_id: self.request_id.to_str().unwrap_or_default(),
+            request_id: self.request_id,
             client: Some(self.client),
             method: self.method.as_ref().map_or("", Method::as_str),
             host: self.target.as_ref().map_or("", |target| &target.host),
@@ -207,10 +207,4 @@ impl Drop for Record {
             self.write(self.started.elapsed());
         }
     }
-}
-
-/// 128 random bits in hex. Only for finding a request again: nobody may rely on it being secret.
-fn request_id() -> HeaderValue {
-    HeaderValue::from_str(&format!("{:032x}", fastrand::u128(..)))
-        .unwrap_or(HeaderValue::from_static("none"))
 }

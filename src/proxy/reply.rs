@@ -15,7 +15,9 @@ use http::{
 };
 use serde::Serialize;
 
-use crate::{ir::ConnectionsStatus, upstream::ConnectErrorKind, ws::handshake::Invalid};
+use crate::{
+    ir::ConnectionsStatus, telemetry::RequestId, upstream::ConnectErrorKind, ws::handshake::Invalid,
+};
 
 use super::{
     body::ResponseBody,
@@ -66,14 +68,14 @@ struct Problem<'a> {
     detail: &'a str,
     error: &'a str,
     #[serde(rename = "requestId")]
-    request_id: &'a str,
+    request_id: RequestId,
 }
 
 /// Answers a request that is not served, and notes it in `record`. `close` ends the connection even
 /// where the error itself would not.
 pub(super) fn error(error: &Error, close: bool, mut record: Record) -> Response<ResponseBody> {
     let answer = Answer::to(error);
-    let request_id = record.request_id().to_str().unwrap_or_default().to_owned();
+    let request_id = record.request_id();
     record.answered(answer.status.as_u16(), answer.word, error.to_string());
     if error.blame() != Blame::Client {
         tracing::debug!(%request_id, blame = ?error.blame(), %error, "request failed");
@@ -84,7 +86,7 @@ pub(super) fn error(error: &Error, close: bool, mut record: Record) -> Response<
         status: answer.status.as_u16(),
         detail: &answer.details,
         error: answer.word,
-        request_id: &request_id,
+        request_id,
     });
     let mut response = Response::new(ResponseBody::own(
         Bytes::from(problem.unwrap_or_default()),

@@ -1,11 +1,11 @@
 //! `--max-connections`: every client connection holds a slot until it ends, a tunnel too. What goes on at the same
 //! time on one connection of HTTP/2 holds more of them.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, OpenConnection};
 
 /// Connections beyond the limit that are told so (503) at the same time. They are short; when even these
 /// are used up, accepting waits and the kernel's queue holds the rest.
@@ -24,7 +24,7 @@ pub(super) struct Slot {
     /// Whether the limit was reached: every request of this connection is refused.
     pub(super) over: bool,
     _permit: Option<OwnedSemaphorePermit>,
-    _count: Box<dyn Any + Send + Sync>,
+    _count: OpenConnection,
 }
 
 impl Slots {
@@ -58,7 +58,7 @@ impl Slots {
             over,
             // Semaphores are never closed, so there always is one.
             _permit: permit.ok(),
-            _count: Box::new(self.metrics.connection()),
+            _count: self.metrics.connection(),
         }
     }
 }

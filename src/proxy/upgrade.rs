@@ -201,7 +201,7 @@ impl Switched {
         let subprotocol = self.head.headers.get(SEC_WEBSOCKET_PROTOCOL);
         let handoff = Handoff {
             extensions: self.head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS),
-            subprotocol: subprotocol.and_then(|name| Some(name.to_str().ok()?.to_owned())),
+            subprotocol: subprotocol.and_then(|name| Some(name.to_str().ok()?.into())),
             route: self.route,
             found: self.found,
             permit: self.permit,
@@ -222,7 +222,7 @@ pub(super) struct Handoff {
     endpoint: Arc<upstream::Endpoint>,
     backend: TcpStream,
     backend_early: Bytes,
-    subprotocol: Option<String>,
+    subprotocol: Option<Box<str>>,
     extensions: bool,
     record: Record,
 }

@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
+use super::RequestId;
 use crate::ir;
 
 /// Longest field, bytes: a path may have 8 KiB, and a line must stay readable and cheap to ship.
@@ -17,7 +18,7 @@ const CUT: &str = "...";
 #[derive(Debug, Default)]
 pub struct Request<'a> {
     /// `X-Request-Id` towards the backend.
-    pub request_id: &'a str,
+    pub request_id: RequestId,
     /// Client.
     pub client: Option<SocketAddr>,
     /// Method; empty when the head was refused before it was understood.
@@ -52,7 +53,7 @@ pub fn request(line: &Request<'_>) {
     tracing::info!(
         target: "hawser::access",
         event = "request",
-        request_id = &*clean(line.request_id),
+        request_id = %line.request_id,
         client = line.client.map(display),
         method = &*clean(line.method),
         host = &*clean(line.host),
@@ -78,7 +79,7 @@ pub struct Tunnel<'a> {
     /// Number of the tunnel in this process.
     pub id: u64,
     /// `X-Request-Id` of the handshake.
-    pub request_id: &'a str,
+    pub request_id: RequestId,
     /// Client.
     pub client: SocketAddr,
     /// Host as routed.
@@ -98,7 +99,7 @@ pub fn tunnel_open(tunnel: &Tunnel<'_>) {
         target: "hawser::access",
         event = "tunnel_open",
         tunnel = tunnel.id,
-        request_id = &*clean(tunnel.request_id),
+        request_id = %tunnel.request_id,
         client = %tunnel.client,
         host = &*clean(tunnel.host),
         path = &*clean(without_query(tunnel.path)),
@@ -142,7 +143,7 @@ pub fn tunnel_close(tunnel: &Tunnel<'_>, end: &End<'_>) {
         target: "hawser::access",
         event = "tunnel_close",
         tunnel = tunnel.id,
-        request_id = &*clean(tunnel.request_id),
+        request_id = %tunnel.request_id,
         client = %tunnel.client,
         host = &*clean(tunnel.host),
         path = &*clean(without_query(tunnel.path)),
@@ -191,7 +192,10 @@ fn without_query(path: &str) -> &str {
 /// Escapes what could start a new line or steer a terminal, in whatever format the line is written, and cuts to
 /// [`MAX_FIELD`].
 fn clean(value: &str) -> Cow<'_, str> {
-    if value.len() <= MAX_FIELD && !value.chars().any(is_unsafe) {
+    // Nearly all are printable ASCII, which is quicker to see.
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    let is_clean = value.as_bytes().iter().all(is_plain) || !value.chars().any(is_unsafe);
+    if value.len() <= MAX_FIELD && is_clean {
         return Cow::Borrowed(value);
     }
     let mut clean = String::with_capacity(value.len().min(MAX_FIELD));

@@ -11,6 +11,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use super::json::Json;
+
 /// `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -113,13 +115,45 @@ where
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         Format::Text => Box::new(registry.with(layer)),
-        Format::Json => Box::new(registry.with(layer.json().flatten_event(true))),
+        Format::Json => Box::new(registry.with(layer.event_format(Json))),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::{io::Write, sync::Arc};
+
+    use parking_lot::Mutex;
+
     use super::*;
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    pub(in crate::telemetry) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Captured {
+        pub(in crate::telemetry) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().clone()).expect("UTF-8")
+        }
+    }
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Captured {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
 
     #[test]
     fn levels_and_modules_are_understood() {

@@ -258,6 +258,11 @@ impl Flow {
         self.passage.ping_waits() || !self.is_flushed()
     }
 
+    /// Whether nothing about it is a matter of time.
+    pub(super) fn is_steady(&self) -> bool {
+        self.rates.is_none() && self.blocked().is_none()
+    }
+
     /// When the source is read again, where it has used up its share.
     pub(super) fn resumes(&self, now: Instant) -> Option<Instant> {
         let ready = self.rates.as_ref()?.ready()?;

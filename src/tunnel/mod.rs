@@ -32,7 +32,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{table, telemetry::metrics::RouteMetrics, upstream};
+use crate::{
+    table,
+    telemetry::{RequestId, metrics::RouteMetrics},
+    upstream,
+};
 
 pub use outcome::{Cause, Initiator, Order, Outcome};
 pub use registry::{Closed, Open, Registry, Snapshot};
@@ -78,15 +82,15 @@ pub struct Parts<C> {
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Info {
     /// `X-Request-Id` of the handshake.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// Address of the client.
     pub client: SocketAddr,
     /// Normalised host of the handshake.
-    pub host: String,
+    pub host: Box<str>,
     /// Normalised path of the handshake, without query.
-    pub path: String,
+    pub path: Box<str>,
     /// Subprotocol that the backend chose.
-    pub subprotocol: Option<String>,
+    pub subprotocol: Option<Box<str>>,
 }
 
 /// Runs a tunnel to its end: registers it at once, pumps both ways, unregisters it.

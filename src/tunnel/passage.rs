@@ -64,7 +64,8 @@ pub(super) struct Passage {
     state: State,
     /// The last frame was large, so the next one may be.
     large: bool,
-    own: Option<Own>,
+    /// Boxed: hardly ever there, and every tunnel has two of these.
+    own: Option<Box<Own>>,
     /// The code of the Close of our own that was put.
     put: Option<u16>,
     /// The first Close of the source.
@@ -190,7 +191,7 @@ impl Passage {
         }
         let code = control.close_code();
         self.seen = Some(Close { code });
-        match (self.own.take(), code) {
+        match (self.own.take().map(|own| *own), code) {
             (Some(Own::Close(own, _)), _) => Fate::Becomes(self.put(own)),
             // Never on the wire (RFC 6455 section 7.4.1), so not from us either.
             (_, Some(code)) if close::is_never_sent(code) => {
@@ -225,7 +226,7 @@ impl Passage {
 
     /// The frame of our own that waits, if this is the place for it.
     fn place_own(&mut self) -> Option<Vec<u8>> {
-        match self.own? {
+        match *self.own.as_deref()? {
             Own::Ping(payload) if !self.is_cut() && self.tracker.at_frame_start() => {
                 self.own = None;
                 Some(match self.to {
@@ -261,7 +262,7 @@ impl Passage {
         if self.is_closed() {
             return None;
         }
-        self.own = Some(Own::Close(own, place));
+        self.own = Some(Box::new(Own::Close(own, place)));
         let close = self.place_own();
         if close.is_none() && ended {
             self.own = None;
@@ -275,7 +276,7 @@ impl Passage {
         if self.is_cut() || self.own.is_some() {
             return Err(NoPlace);
         }
-        self.own = Some(Own::Ping(payload));
+        self.own = Some(Box::new(Own::Ping(payload)));
         Ok(self.place_own())
     }
 
@@ -325,12 +326,12 @@ impl Passage {
 
     /// Whether a Close of our own waits for its place.
     pub(super) fn close_waits(&self) -> bool {
-        matches!(self.own, Some(Own::Close(..)))
+        matches!(self.own.as_deref(), Some(Own::Close(..)))
     }
 
     /// Whether a ping of our own waits for its place.
     pub(super) fn ping_waits(&self) -> bool {
-        matches!(self.own, Some(Own::Ping(_)))
+        matches!(self.own.as_deref(), Some(Own::Ping(_)))
     }
 
     /// Nothing more of the source is passed on.

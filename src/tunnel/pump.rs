@@ -85,19 +85,19 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Phase {
     Open,
     /// A peer closed or was lost; until then the other direction may go on.
     Finishing(Instant),
-    /// Hawser closes the tunnel.
-    Ending(Ending),
+    /// Hawser closes the tunnel. Boxed: it is the only large one, and the last.
+    Ending(Box<Ending>),
     /// FIN was sent to both; then it is over, if the peers do not end before.
     Lingering(Instant),
     Over,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Ending {
     own: close::Status,
     since: Instant,
@@ -221,15 +221,17 @@ impl<C: Side, B: Side> Pump<C, B> {
         scratch.resize(SCRATCH_BYTES, 0);
         let rules = self.rules(policy);
         let mut rounds = 0;
+        let mut due = (true, true);
         let result = loop {
-            let moved = self.round(cx, &mut scratch, &rules);
+            due = self.round(cx, &mut scratch, &rules, due);
+            let moved = due.0 || due.1;
             rounds += 1;
             let last = rounds >= MAX_ROUNDS;
             let mut changed = self.step(moved, order);
             if last || !(moved || changed) {
                 changed |= self.poll_timer(cx, sleep.as_mut(), policy);
             }
-            if let (Phase::Over, Some(verdict)) = (self.phase, self.verdict) {
+            if let (Phase::Over, Some(verdict)) = (&self.phase, self.verdict) {
                 break Poll::Ready(Verdict {
                     client_got_close: self.down.passage.is_closed(),
                     backend_got_close: self.up.passage.is_closed(),
@@ -242,6 +244,9 @@ impl<C: Side, B: Side> Pump<C, B> {
             if last {
                 cx.waker().wake_by_ref();
                 break Poll::Pending;
+            }
+            if changed {
+                due = (true, true);
             }
         };
         SCRATCH.set(scratch);
@@ -281,10 +286,18 @@ impl<C: Side, B: Side> Pump<C, B> {
         (rules(true), rules(false))
     }
 
-    fn round(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], rules: &(Rules, Rules)) -> bool {
+    /// Polls the flows that are due, to the backend and to the client. Which of them moved: those are due again. One
+    /// that did not has registered its waker and cannot move because the other did.
+    fn round(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        rules: &(Rules, Rules),
+        due: (bool, bool),
+    ) -> (bool, bool) {
         let (client, backend) = (&mut self.client, &mut self.backend);
-        let up = self.up.poll(cx, client, backend, scratch, &rules.0);
-        let down = self.down.poll(cx, backend, client, scratch, &rules.1);
+        let up = due.0 && self.up.poll(cx, client, backend, scratch, &rules.0);
+        let down = due.1 && self.down.poll(cx, backend, client, scratch, &rules.1);
         let moved = up || down;
         if moved {
             self.second_look = None;
@@ -301,7 +314,7 @@ impl<C: Side, B: Side> Pump<C, B> {
                 stall::over(&self.client, &self.backend);
             }
         }
-        moved
+        (up, down)
     }
 
     /// Judges what has been seen. Whether that changed anything.
@@ -316,7 +329,8 @@ impl<C: Side, B: Side> Pump<C, B> {
                 let passed = self.up.pass_fin() | self.down.pass_fin();
                 passed || (self.is_finished() && self.linger())
             }
-            Phase::Ending(Ending { own, .. }) => {
+            Phase::Ending(ref ending) => {
+                let own = ending.own;
                 if self.down.source_ended() {
                     self.down.put_close(own, Place::FrameStart);
                 }
@@ -396,11 +410,11 @@ impl<C: Side, B: Side> Pump<C, B> {
     /// answered.
     fn end(&mut self, cause: Cause, own: close::Status) -> bool {
         self.verdict = Some(Verdict::new(cause, None));
-        self.phase = Phase::Ending(Ending {
+        self.phase = Phase::Ending(Box::new(Ending {
             own,
             since: Instant::now(),
             patience: Patience::Message,
-        });
+        }));
         self.lift_rates();
         self.down.put_close(own, Place::MessageStart);
         self.up.put_close(own, Place::AtClose);
@@ -434,7 +448,7 @@ impl<C: Side, B: Side> Pump<C, B> {
 
     /// Sends FIN to both and drops what still comes.
     fn linger(&mut self) -> bool {
-        if let (Phase::Ending(_), Some(verdict)) = (self.phase, &mut self.verdict) {
+        if let (Phase::Ending(_), Some(verdict)) = (&self.phase, &mut self.verdict) {
             let seen = self.down.passage.seen().or(self.up.passage.seen());
             let put = self.down.passage.own_code().or(self.up.passage.own_code());
             verdict.code = put.or(seen.and_then(|close| close.code));
@@ -443,6 +457,15 @@ impl<C: Side, B: Side> Pump<C, B> {
         self.down.abandon();
         self.phase = Phase::Lingering(Instant::now() + LINGER);
         true
+    }
+
+    /// Whether nothing can be due before the timer fires: an open tunnel whose activity only moves its deadline away.
+    fn is_steady(&self) -> bool {
+        let flows = [&self.up, &self.down];
+        self.armed.is_some()
+            && matches!(self.phase, Phase::Open)
+            && self.pings.is_none()
+            && flows.iter().all(|flow| flow.is_steady())
     }
 
     fn deadline(&self, policy: &ir::Policy) -> Option<Instant> {
@@ -462,7 +485,7 @@ impl<C: Side, B: Side> Pump<C, B> {
                 others.chain(silent).min()
             }
             Phase::Finishing(until) | Phase::Lingering(until) => Some(until),
-            Phase::Ending(ending) => Some(ending.deadline()),
+            Phase::Ending(ref ending) => Some(ending.deadline()),
             Phase::Over => None,
         }
     }
@@ -474,6 +497,9 @@ impl<C: Side, B: Side> Pump<C, B> {
         mut sleep: Pin<&mut Sleep>,
         policy: &ir::Policy,
     ) -> bool {
+        if self.is_steady() && sleep.as_mut().poll(cx).is_pending() {
+            return false;
+        }
         while let Some(deadline) = self.deadline(policy) {
             if self.armed.is_none_or(|armed| armed > deadline) {
                 sleep.as_mut().reset(deadline);
@@ -498,8 +524,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             Phase::Finishing(_) => {
                 self.linger();
             }
-            Phase::Ending(ending) => {
-                let patience = match ending.patience {
+            Phase::Ending(ref mut ending) => {
+                ending.patience = match ending.patience {
                     Patience::Message => {
                         self.down.put_close(ending.own, Place::FrameStart);
                         Patience::Client
@@ -513,7 +539,6 @@ impl<C: Side, B: Side> Pump<C, B> {
                         return;
                     }
                 };
-                self.phase = Phase::Ending(Ending { patience, ..ending });
             }
             Phase::Lingering(_) | Phase::Over => self.phase = Phase::Over,
         }

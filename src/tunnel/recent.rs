@@ -76,7 +76,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tunnel::{Cause, Info, Initiator, Outcome};
+    use crate::{
+        telemetry::RequestId,
+        tunnel::{Cause, Info, Initiator, Outcome},
+    };
 
     fn closed(route: usize, id: u64) -> Closed {
         Closed {
@@ -91,10 +94,10 @@ mod tests {
             },
             endpoint: "10.0.0.1:80".parse().unwrap(),
             info: Info {
-                request_id: String::new(),
+                request_id: RequestId::default(),
                 client: "192.0.2.1:1".parse().unwrap(),
-                host: String::new(),
-                path: String::new(),
+                host: "".into(),
+                path: "".into(),
                 subprotocol: None,
             },
             outcome: Outcome {

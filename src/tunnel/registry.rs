@@ -285,7 +285,7 @@ impl Entry {
     fn line(&self) -> access::Tunnel<'_> {
         access::Tunnel {
             id: self.id,
-            request_id: &self.info.request_id,
+            request_id: self.info.request_id,
             client: self.info.client,
             host: &self.info.host,
             path: &self.info.path,

@@ -58,8 +58,8 @@ async fn messages_pass_both_ways() {
     let tunnels = proxy.tunnels.list();
     assert_eq!(tunnels.len(), 1);
     assert_eq!(tunnels[0].endpoint, echo.addr);
-    assert_eq!(tunnels[0].info.host, "a.test");
-    assert_eq!(tunnels[0].info.path, "/ws");
+    assert_eq!(&*tunnels[0].info.host, "a.test");
+    assert_eq!(&*tunnels[0].info.path, "/ws");
     socket.close(None).await.unwrap();
     eventually("the tunnel is gone", async || {
         proxy.tunnels.is_empty().then_some(())

@@ -35,7 +35,7 @@ fn request(lines: &[(&str, &str)], policy: &Policy) -> HeaderMap {
         policy,
         &Client {
             address: "192.0.2.7".parse().unwrap(),
-            request_id: &HeaderValue::from_static("id"),
+            request_id: RequestId::default(),
         },
     );
     headers
@@ -47,7 +47,7 @@ const OURS: [&str; 5] = [
     "x-forwarded-for: 192.0.2.7",
     "x-forwarded-host: a.test",
     "x-forwarded-proto: http",
-    "x-request-id: id",
+    "x-request-id: 00000000000000000000000000000000",
 ];
 
 #[test]

@@ -1,42 +1,14 @@
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
-
-use parking_lot::Mutex;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::EnvFilter;
 
 use super::*;
-use crate::telemetry::log::{Format, subscriber};
-
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
+use crate::telemetry::log::{Format, subscriber, tests::Captured};
 
 /// What `log` writes in this format.
 fn written(format: Format, log: impl FnOnce()) -> String {
     let captured = Captured::default();
     let subscriber = subscriber(format, EnvFilter::new("info"), false, captured.clone());
     tracing::subscriber::with_default(subscriber, log);
-    let bytes = captured.0.lock().clone();
-    String::from_utf8(bytes).expect("UTF-8")
+    captured.text()
 }
 
 fn json(log: impl FnOnce()) -> serde_json::Value {
@@ -59,7 +31,7 @@ fn route() -> ir::RouteId {
 fn tunnel(route: &ir::RouteId) -> Tunnel<'_> {
     Tunnel {
         id: 7,
-        request_id: "r-1",
+        request_id: RequestId::default(),
         client: "192.0.2.1:5000".parse().expect("an address"),
         host: "chat.example.com",
         path: "/ws",
@@ -73,7 +45,7 @@ fn a_request_has_all_that_is_known() {
     let route = route();
     let line = json(|| {
         request(&Request {
-            request_id: "r-1",
+            request_id: RequestId::default(),
             client: "192.0.2.1:5000".parse().ok(),
             method: "GET",
             host: "chat.example.com",
@@ -92,7 +64,7 @@ fn a_request_has_all_that_is_known() {
     for (field, value) in [
         ("target", serde_json::json!("hawser::access")),
         ("event", "request".into()),
-        ("request_id", "r-1".into()),
+        ("request_id", "0".repeat(32).into()),
         ("client", "192.0.2.1:5000".into()),
         ("method", "GET".into()),
         ("host", "chat.example.com".into()),
@@ -163,7 +135,6 @@ fn nothing_that_a_client_sends_breaks_a_line() {
         route.rule = EVIL.into();
         let text = written(format, || {
             request(&Request {
-                request_id: EVIL,
                 method: EVIL,
                 host: EVIL,
                 path: EVIL,
@@ -174,7 +145,6 @@ fn nothing_that_a_client_sends_breaks_a_line() {
                 ..Request::default()
             });
             let mut tunnel = tunnel(&route);
-            tunnel.request_id = EVIL;
             tunnel.host = EVIL;
             tunnel.path = EVIL;
             tunnel_open(&tunnel);

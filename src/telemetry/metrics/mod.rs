@@ -179,7 +179,7 @@ impl Metrics {
     }
 
     /// A client connection is open until the guard is dropped.
-    pub fn connection(&self) -> impl Send + Sync + 'static + use<> {
+    pub fn connection(&self) -> OpenConnection {
         OpenConnection::new(&self.process.connections)
     }
 
@@ -210,7 +210,9 @@ impl Metrics {
     }
 }
 
-struct OpenConnection(Gauge);
+/// Counts a client connection as open until it is dropped.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge);
 
 impl OpenConnection {
     fn new(connections: &Gauge) -> Self {

@@ -80,10 +80,10 @@ impl Open {
             splice: self.splice,
             endpoint: Arc::clone(&endpoint),
             info: Info {
-                request_id: "r1".to_owned(),
+                request_id: RequestId::default(),
                 client: client.local_addr().unwrap(),
-                host: "chat.example".to_owned(),
-                path: "/ws".to_owned(),
+                host: "chat.example".into(),
+                path: "/ws".into(),
                 subprotocol: None,
             },
             metrics: metrics.route(&route.rule.id),

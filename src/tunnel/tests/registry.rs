@@ -17,7 +17,7 @@ async fn a_live_tunnel_is_listed_with_its_counts() {
     let snapshot = serde_json::to_value(&list[0]).unwrap();
     assert_eq!(list.len(), 1);
     assert_eq!(snapshot["id"], 1);
-    assert_eq!(snapshot["request_id"], "r1");
+    assert_eq!(snapshot["request_id"], "00000000000000000000000000000000");
     assert_eq!(snapshot["route"]["rule"], "socket");
     assert_eq!(snapshot["endpoint"], "10.0.0.1:80");
     assert_eq!(snapshot["bytes_from_client"], 11);
@@ -90,10 +90,10 @@ async fn an_idle_tunnel_is_small() {
         splice: true,
         endpoint: backends.list()[0].pick(&[]).unwrap(),
         info: Info {
-            request_id: String::new(),
+            request_id: RequestId::default(),
             client: "127.0.0.1:1".parse().unwrap(),
-            host: String::new(),
-            path: String::new(),
+            host: "".into(),
+            path: "".into(),
             subprotocol: None,
         },
         metrics: Metrics::new().route(&route.rule.id),

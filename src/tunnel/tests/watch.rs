@@ -268,10 +268,10 @@ impl Site {
             splice: true,
             endpoint: Arc::clone(&endpoint),
             info: Info {
-                request_id: String::new(),
+                request_id: RequestId::default(),
                 client: client.local_addr().unwrap(),
-                host: asked.host.to_owned(),
-                path: asked.path.to_owned(),
+                host: asked.host.into(),
+                path: asked.path.into(),
                 subprotocol: None,
             },
             metrics: metrics.route(&hit.route.rule.id),

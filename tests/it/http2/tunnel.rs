@@ -72,8 +72,8 @@ async fn messages_pass_both_ways() {
     }
     let tunnels = proxy.tunnels.list();
     assert_eq!(tunnels.len(), 3);
-    assert_eq!(tunnels[0].info.host, "a.test");
-    assert_eq!(tunnels[0].info.path, "/ws");
+    assert_eq!(&*tunnels[0].info.host, "a.test");
+    assert_eq!(&*tunnels[0].info.path, "/ws");
     assert_eq!(super::limits::connections(&proxy), 1);
     for socket in &mut sockets {
         let frame = CloseFrame {
