@@ -58,11 +58,13 @@ fmt:
 	@scripts/need rust cc
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path bench/Cargo.toml
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 
 clippy:
 	@scripts/need rust cc
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets $(BENCH) -- -D warnings
+	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --no-default-features -- -D warnings
 
 docs:
 	@scripts/need rust cc
@@ -102,6 +104,7 @@ bench-smoke:
 	bench/compare.py --smoke --tool target/bench/debug/hawser-bench --hawser target/debug/hawser $(ARGS)
 
 browser:
-	@scripts/need rust cc node chromium
+	@scripts/need rust cc python node chromium
+	@tests/clients/setup
 	$(CARGO) build --locked --bins --tests
 	tests/browser/run

@@ -25,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use ending::{Ending, Stage};
+use limits::Limits;
 
 use crate::{
     admin, api,
@@ -170,9 +171,9 @@ pub async fn start(settings: Settings, inherited: Inherited) -> Result<App, Star
     app.answer(bound.admin, admin::Surface::Admin, &state);
     app.answer(bound.status, admin::Surface::Status, &state);
 
-    let max_connections = settings
-        .max_connections
-        .unwrap_or_else(limits::max_connections);
+    let found = Limits::find();
+    tunnel::limit_pipes(found.pipes);
+    let max_connections = settings.max_connections.unwrap_or(found.connections);
     let limits = proxy::Limits {
         max_connections,
         splice: settings.splice,

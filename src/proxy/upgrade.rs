@@ -5,6 +5,7 @@
 //! backend before.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -24,7 +25,9 @@ use pin_project_lite::pin_project;
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
-    ir, tunnel, upstream,
+    ir,
+    telemetry::metrics::Metrics,
+    tunnel, upstream,
     ws::handshake::{self, Handshake},
 };
 
@@ -260,6 +263,7 @@ impl Handoff {
         );
         tokio::spawn(Holding {
             tunnel,
+            metrics: proxy.metrics.clone(),
             _held: (slot, self.permit),
         });
     }
@@ -271,6 +275,7 @@ pin_project! {
     struct Holding<F, H> {
         #[pin]
         tunnel: F,
+        metrics: Arc<Metrics>,
         _held: H,
     }
 }
@@ -278,7 +283,39 @@ pin_project! {
 impl<F: Future, H> Future for Holding<F, H> {
     type Output = ();
 
+    /// A panic ends this tunnel and nothing else.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().tunnel.poll(cx).map(drop)
+        let this = self.project();
+        let polled = catch_unwind(AssertUnwindSafe(|| this.tunnel.poll(cx)));
+        match polled {
+            Ok(polled) => polled.map(drop),
+            Err(_) => {
+                this.metrics.connection_panic();
+                tracing::error!("a tunnel ended by a panic; this is a bug, please report it");
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_one_tunnel_and_is_counted() {
+        let metrics = Metrics::new();
+        let holding = |panics: bool| Holding {
+            tunnel: async move { assert!(!panics, "on purpose") },
+            metrics: metrics.clone(),
+            _held: (),
+        };
+        holding(true).await;
+        holding(false).await;
+        let text = metrics.encode();
+        assert!(
+            text.contains("hawser_connection_panics_total 1\n"),
+            "{text}"
+        );
     }
 }

@@ -118,6 +118,8 @@ pub struct End<'a> {
     pub initiator: &'a str,
     /// Cause, a word of the contract.
     pub cause: &'a str,
+    /// How a side was lost, where one was.
+    pub loss: Option<&'a str>,
     /// Close code.
     pub code: Option<u16>,
     /// Whether the client got a Close frame.
@@ -154,6 +156,7 @@ pub fn tunnel_close(tunnel: &Tunnel<'_>, end: &End<'_>) {
         endpoint = %tunnel.endpoint,
         initiator = &*clean(end.initiator),
         cause = &*clean(end.cause),
+        loss = end.loss.map(clean).as_deref(),
         code = end.code,
         client_got_close = end.client_got_close,
         backend_got_close = end.backend_got_close,

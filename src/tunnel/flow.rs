@@ -13,6 +13,7 @@ use tokio::{io::ReadBuf, net::TcpStream, time::Instant};
 use super::{
     counts::Counts,
     out::Out,
+    outcome::Loss,
     passage::{Passage, Place, To},
     rates::Rates,
     side::Side,
@@ -33,10 +34,8 @@ pub(super) const SCRATCH_BYTES: usize = READ_BYTES + LONGEST_HELD;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Open,
-    /// FIN.
-    Ended,
-    /// RST and the like: it cannot be written either.
-    Failed,
+    /// After anything but a FIN it cannot be written either.
+    Lost(Loss),
 }
 
 /// One direction.
@@ -154,13 +153,13 @@ impl Flow {
         let mut buffer = ReadBuf::new(room);
         let read = match Pin::new(&mut *source).poll_read(cx, &mut buffer) {
             Poll::Pending => return moved,
-            Poll::Ready(Err(_)) => {
-                self.source = Source::Failed;
+            Poll::Ready(Err(error)) => {
+                self.source = Source::Lost(Loss::of(&error));
                 0
             }
             Poll::Ready(Ok(())) => {
                 if buffer.filled().is_empty() {
-                    self.source = Source::Ended;
+                    self.source = Source::Lost(Loss::Fin);
                 }
                 buffer.filled().len()
             }
@@ -215,8 +214,8 @@ impl Flow {
                 pipe.give_back();
                 return false;
             }
-            Poll::Ready(Err(_)) => self.source = Source::Failed,
-            Poll::Ready(Ok(0)) => self.source = Source::Ended,
+            Poll::Ready(Err(error)) => self.source = Source::Lost(Loss::of(&error)),
+            Poll::Ready(Ok(0)) => self.source = Source::Lost(Loss::Fin),
             Poll::Ready(Ok(bytes)) => {
                 self.heard = true;
                 self.counts.bytes += bytes as u64;
@@ -265,8 +264,18 @@ impl Flow {
 
     /// When the source is read again, where it has used up its share.
     pub(super) fn resumes(&self, now: Instant) -> Option<Instant> {
-        let ready = self.rates.as_ref()?.ready()?;
-        (ready > now).then_some(ready)
+        self.read_since().filter(|ready| *ready > now)
+    }
+
+    /// Since when, or from when on, the source is read, where its share decides. What it sent before may wait unread,
+    /// so nobody may call it silent before.
+    pub(super) fn read_since(&self) -> Option<Instant> {
+        self.rates.as_ref()?.ready()
+    }
+
+    /// Whether the destination got a Close.
+    pub(super) fn gave_close(&self) -> bool {
+        self.passage.is_closed() && !self.out.is_lossy()
     }
 
     /// No limits of rate from now on.
@@ -286,14 +295,22 @@ impl Flow {
     }
 
     /// Declares the source dead although it was not read to its end.
-    pub(super) fn fail_source(&mut self) {
-        self.source = Source::Failed;
+    pub(super) fn fail_source(&mut self, loss: Loss) {
+        self.source = Source::Lost(loss);
         self.held = Vec::new();
     }
 
     /// Passes the end of the source on, once everything is written. Whether that is news.
     pub(super) fn pass_fin(&mut self) -> bool {
         self.source != Source::Open && !self.passage.close_waits() && self.out.finish()
+    }
+
+    /// How the source was lost, where it was.
+    pub(super) fn loss(&self) -> Option<Loss> {
+        match self.source {
+            Source::Open => None,
+            Source::Lost(loss) => Some(loss),
+        }
     }
 
     /// FIN or RST came.
@@ -303,7 +320,7 @@ impl Flow {
 
     /// RST and the like came.
     pub(super) fn source_failed(&self) -> bool {
-        self.source == Source::Failed
+        self.loss().is_some_and(|loss| loss != Loss::Fin)
     }
 
     /// The destination does not take anything any more.

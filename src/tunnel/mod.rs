@@ -38,13 +38,15 @@ use crate::{
     upstream,
 };
 
-pub use outcome::{Cause, Initiator, Order, Outcome};
+pub use outcome::{Cause, Initiator, Loss, Order, Outcome};
 pub use registry::{Closed, Open, Registry, Snapshot};
 pub use side::Side;
+pub use splice::{MAX_PIPES, limit_pipes};
 pub use stall::KERNEL_BYTES;
 pub use watch::{GivenAway, Watch};
 pub use way::{Found, Way};
 
+use outcome::Verdict;
 use pump::{Pump, Start};
 use registry::Registration;
 
@@ -125,8 +127,9 @@ pub fn run<C: Side + Send + 'static>(
             let mut sleep = pin!(sleep_until(Instant::now()));
             poll_fn(|cx| {
                 let order = registration.order(cx.waker());
-                if let Some(verdict) = registration.cut() {
-                    return Poll::Ready(verdict);
+                if let Some(cause) = registration.cut() {
+                    let verdict = pump.verdict();
+                    return Poll::Ready(verdict.unwrap_or(Verdict::new(cause, None)));
                 }
                 let result = pump.poll(cx, sleep.as_mut(), registration.policy(), order);
                 registration.count(&pump.take_news());

@@ -35,6 +35,8 @@ pub(super) struct Out {
     fin: Fin,
     /// The destination does not take anything any more.
     broken: bool,
+    /// Something of what was to be written never was. A Close is the last of it.
+    lossy: bool,
     /// Since when the destination takes nothing although something waits.
     blocked: Option<Instant>,
 }
@@ -48,13 +50,16 @@ impl Out {
             written: 0,
             fin: Fin::No,
             broken: false,
+            lossy: false,
             blocked: None,
         }
     }
 
     /// Something that goes behind everything that waits.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if !self.broken {
+        if self.broken {
+            self.lossy = true;
+        } else {
             self.rest.extend_from_slice(bytes);
         }
     }
@@ -75,7 +80,11 @@ impl Out {
         bytes: &[u8],
         more: bool,
     ) {
-        if bytes.is_empty() || self.broken {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.broken {
+            self.lossy = true;
             return;
         }
         if !self.rest.is_empty() {
@@ -89,7 +98,10 @@ impl Out {
         let taken = match sent {
             Poll::Pending => 0,
             Poll::Ready(Ok(taken)) if taken > 0 => taken,
-            Poll::Ready(_) => return self.break_off(),
+            Poll::Ready(_) => {
+                self.lossy = true;
+                return self.break_off();
+            }
         };
         self.rest
             .extend_from_slice(bytes.get(taken..).unwrap_or_default());
@@ -147,6 +159,12 @@ impl Out {
     /// Writing failed: there is nobody to write to, but the source goes on being read.
     fn break_off(&mut self) {
         self.broken = true;
+        self.drop_rest();
+    }
+
+    /// What waits is never written.
+    fn drop_rest(&mut self) {
+        self.lossy |= !self.is_flushed();
         self.forget();
     }
 
@@ -182,7 +200,7 @@ impl Out {
 
     /// Forgets what waits and sends FIN.
     pub(super) fn abandon(&mut self) {
-        self.forget();
+        self.drop_rest();
         if self.fin == Fin::No {
             self.fin = Fin::Wanted;
         }
@@ -205,6 +223,11 @@ impl Out {
     /// The destination does not take anything any more.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Something of what was to be written never was.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.lossy
     }
 
     /// Nothing waits to be written.

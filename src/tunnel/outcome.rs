@@ -1,6 +1,6 @@
 //! Who ended a tunnel, and why: exactly one answer per tunnel.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 /// Who ended a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -112,22 +112,60 @@ impl Cause {
         }
     }
 
-    /// What a Close of our own says about it. A peer's Close is passed on as it is, so those have none.
+    /// What a Close of our own says about it: the word, and what it means for a person. A peer's Close is passed on as it
+    /// is, so those have none.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::ClientClosed | Self::BackendClosed => "",
-            Self::ClientLost => "the client is gone",
-            Self::BackendLost => "the backend is gone",
-            Self::IdleTimeout => "idle for too long",
-            Self::MaxLifetime => "open for as long as allowed, please reconnect",
-            Self::PingTimeout => "a ping was not answered",
-            Self::Drain => "the proxy is restarting, please reconnect",
-            Self::BackendTerminating => "the server is restarting, please reconnect",
-            Self::BackendRemoved => "the server was removed, please reconnect",
-            Self::RouteRemoved => "the route was removed",
-            Self::MessageTooBig => "a message is over the limit",
-            Self::ProtocolError => "protocol error",
-            Self::Admin => "closed by an administrator",
+            Self::ClientLost => "client_lost: the client is gone",
+            Self::BackendLost => "backend_lost: the backend is gone",
+            Self::IdleTimeout => "idle_timeout: idle for too long",
+            Self::MaxLifetime => "max_lifetime: open for as long as allowed, please reconnect",
+            Self::PingTimeout => "ping_timeout: a ping was not answered",
+            Self::Drain => "drain: the proxy is restarting, please reconnect",
+            Self::BackendTerminating => {
+                "backend_terminating: the server is restarting, please reconnect"
+            }
+            Self::BackendRemoved => "backend_removed: the server was removed, please reconnect",
+            Self::RouteRemoved => "route_removed: the route was removed",
+            Self::MessageTooBig => "message_too_big: a message is over the limit",
+            Self::ProtocolError => "protocol_error: a rule of RFC 6455 was broken",
+            Self::Admin => "admin: closed by an administrator",
+        }
+    }
+}
+
+/// How a side was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// FIN without a Close.
+    Fin,
+    /// RST, or an error that is like one.
+    Reset,
+    /// Nothing came back (TCP keepalive, `TCP_USER_TIMEOUT`, retransmissions).
+    TcpTimeout,
+    /// It took nothing for `limits.writeStall`.
+    WriteStall,
+}
+
+impl Loss {
+    /// What an error of a socket says about its peer.
+    pub(super) fn of(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::TimedOut {
+            Self::TcpTimeout
+        } else {
+            Self::Reset
+        }
+    }
+
+    /// The word for logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fin => "fin",
+            Self::Reset => "reset",
+            Self::TcpTimeout => "tcp_timeout",
+            Self::WriteStall => "write_stall",
         }
     }
 }
@@ -166,6 +204,9 @@ pub struct Outcome {
     pub initiator: Initiator,
     /// Why.
     pub cause: Cause,
+    /// How a side was lost, where one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
     /// Close code: the one seen, or the one that Hawser sent.
     pub code: Option<u16>,
     /// Whether the client got a Close frame, the backend's or Hawser's.
@@ -188,6 +229,7 @@ pub struct Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) cause: Cause,
+    pub(super) loss: Option<Loss>,
     pub(super) code: Option<u16>,
     pub(super) client_got_close: bool,
     pub(super) backend_got_close: bool,
@@ -198,6 +240,7 @@ impl Verdict {
     pub(super) fn new(cause: Cause, code: Option<u16>) -> Self {
         Self {
             cause,
+            loss: None,
             code,
             client_got_close: false,
             backend_got_close: false,
@@ -223,6 +266,16 @@ mod tests {
     fn words_are_the_same_everywhere() {
         for cause in Cause::ALL {
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
+            let reason = cause.reason();
+            assert!(
+                reason.is_empty() || reason.starts_with(&format!("{}: ", cause.as_str())),
+                "{reason}"
+            );
+            // RFC 6455 section 5.5: with the code at most 125 bytes.
+            assert!(reason.len() <= 123, "{reason}");
+        }
+        for loss in [Loss::Fin, Loss::Reset, Loss::TcpTimeout, Loss::WriteStall] {
+            assert_eq!(serde_json::to_value(loss).unwrap(), loss.as_str());
         }
     }
 }

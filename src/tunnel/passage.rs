@@ -236,12 +236,12 @@ impl Passage {
             }
             Own::Close(own, place) => {
                 // What broke a rule was not passed on, so the destination stands at a frame start.
-                let here = self.violation.is_some()
-                    || match place {
-                        Place::AtClose => false,
-                        Place::MessageStart => self.tracker.at_message_start(),
-                        Place::FrameStart => self.tracker.at_frame_start(),
-                    };
+                let broken = self.violation.is_some();
+                let here = match place {
+                    Place::AtClose => false,
+                    Place::MessageStart => broken || self.tracker.at_message_start(),
+                    Place::FrameStart => broken || self.tracker.at_frame_start(),
+                };
                 here.then(|| {
                     self.own = None;
                     self.put(own)

@@ -49,9 +49,12 @@ impl Pings {
     }
 
     /// When something is due.
-    pub(super) fn deadline(&self) -> Instant {
-        let pongs = [&self.client, &self.backend].into_iter().flatten();
-        let pongs = pongs.filter_map(|ping| ping.sent?.checked_add(self.timeout?));
+    pub(super) fn deadline(&self, up: &Flow, down: &Flow) -> Instant {
+        let pongs = [(&self.client, up), (&self.backend, down)].into_iter();
+        let pongs = pongs.filter_map(|(ping, from)| {
+            let since = ping.as_ref()?.waits_since(from)?;
+            since.checked_add(self.timeout?)
+        });
         pongs.fold(self.next, Instant::min)
     }
 
@@ -114,10 +117,16 @@ impl Ping {
         }
     }
 
+    /// Since when the answer could have been read.
+    fn waits_since(&self, from: &Flow) -> Option<Instant> {
+        self.sent
+            .map(|sent| from.read_since().map_or(sent, |since| since.max(sent)))
+    }
+
     fn is_late(&mut self, to: &Flow, from: &mut Flow, timeout: Duration, now: Instant) -> bool {
         let late = self
-            .sent
-            .is_some_and(|sent| now.saturating_duration_since(sent) >= timeout);
+            .waits_since(from)
+            .is_some_and(|since| now.saturating_duration_since(since) >= timeout);
         // Who sends one long frame cannot put a pong into it, and who reads slowly has not got the ping yet.
         if late && (from.take_heard() || to.blocked().is_some()) {
             self.sent = Some(now);

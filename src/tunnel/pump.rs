@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep};
 use super::{
     counts::Counts,
     flow::{Flow, SCRATCH_BYTES},
-    outcome::{Cause, Order, Verdict},
+    outcome::{Cause, Loss, Order, Verdict},
     passage::{Place, To},
     pings::{Pings, Silent},
     rates::Rates,
@@ -231,12 +231,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             if last || !(moved || changed) {
                 changed |= self.poll_timer(cx, sleep.as_mut(), policy);
             }
-            if let (Phase::Over, Some(verdict)) = (&self.phase, self.verdict) {
-                break Poll::Ready(Verdict {
-                    client_got_close: self.down.passage.is_closed(),
-                    backend_got_close: self.up.passage.is_closed(),
-                    ..verdict
-                });
+            if let (Phase::Over, Some(verdict)) = (&self.phase, self.verdict()) {
+                break Poll::Ready(verdict);
             }
             if !(moved || changed) {
                 break Poll::Pending;
@@ -251,6 +247,25 @@ impl<C: Side, B: Side> Pump<C, B> {
         };
         SCRATCH.set(scratch);
         result
+    }
+
+    /// What is to be said about the end: as far as it has come, `None` before it has begun.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        let verdict = self.verdict?;
+        let flows = [&self.up, &self.down];
+        // A code of ours that reached nobody is none.
+        let was_seen = |code: &u16| {
+            flows.iter().any(|flow| {
+                let seen = flow.passage.seen().and_then(|close| close.code);
+                seen == Some(*code) || (flow.passage.own_code() == Some(*code) && flow.gave_close())
+            })
+        };
+        Some(Verdict {
+            code: verdict.code.filter(was_seen),
+            client_got_close: self.down.gave_close(),
+            backend_got_close: self.up.gave_close(),
+            ..verdict
+        })
     }
 
     /// What is new since the last call.
@@ -300,7 +315,6 @@ impl<C: Side, B: Side> Pump<C, B> {
         let down = due.1 && self.down.poll(cx, backend, client, scratch, &rules.1);
         let moved = up || down;
         if moved {
-            self.second_look = None;
             let now = Instant::now();
             // A pong to a ping of ours is no sign of life of the application.
             if self.up.passage.take_active() | self.down.passage.take_active() {
@@ -331,14 +345,17 @@ impl<C: Side, B: Side> Pump<C, B> {
             }
             Phase::Ending(ref ending) => {
                 let own = ending.own;
+                let mut put = false;
                 if self.down.source_ended() {
-                    self.down.put_close(own, Place::FrameStart);
+                    put |= self.down.put_close(own, Place::FrameStart);
                 }
-                if self.up.source_ended() {
-                    self.up.put_close(own, Place::FrameStart);
+                // Who broke a rule is not asked for an answer: nothing more of it is read.
+                let broke_a_rule = self.up.passage.violation().is_some();
+                if self.up.source_ended() || (broke_a_rule && self.down.passage.is_closed()) {
+                    put |= self.up.put_close(own, Place::FrameStart);
                 }
                 let passed = self.up.pass_fin() | self.down.pass_fin();
-                passed || (self.is_answered() && self.linger())
+                put || passed || (self.is_answered() && self.linger())
             }
             Phase::Lingering(_) if self.up.source_ended() && self.down.source_ended() => {
                 self.phase = Phase::Over;
@@ -352,16 +369,16 @@ impl<C: Side, B: Side> Pump<C, B> {
     fn judge(&mut self, moved: bool, order: Option<Order>) -> bool {
         // A side that takes nothing any more may have said why: it is read as far as it goes.
         if self.up.is_broken() && !moved {
-            self.down.fail_source();
+            self.down.fail_source(Loss::Reset);
         }
         if self.down.is_broken() && !moved {
-            self.up.fail_source();
+            self.up.fail_source(Loss::Reset);
         }
         let code = |flow: &Flow| flow.passage.seen().and_then(|close| close.code);
         if self.up.passage.is_closed() {
-            self.finish(Cause::ClientClosed, code(&self.up))
+            self.finish(Cause::ClientClosed, code(&self.up), None)
         } else if self.down.passage.is_closed() {
-            self.finish(Cause::BackendClosed, code(&self.down))
+            self.finish(Cause::BackendClosed, code(&self.down), None)
         } else if let Some(violation) = self
             .up
             .passage
@@ -376,9 +393,9 @@ impl<C: Side, B: Side> Pump<C, B> {
             let reason = violation.reason();
             self.end(cause, close::Status { code, reason })
         } else if self.up.source_ended() {
-            self.lose(Silent::Client, Cause::ClientLost)
+            self.lose(Silent::Client, Cause::ClientLost, None)
         } else if self.down.source_ended() {
-            self.lose(Silent::Backend, Cause::BackendLost)
+            self.lose(Silent::Backend, Cause::BackendLost, None)
         } else if let Some(Order { cause, code }) = order {
             self.end(cause, own(cause, code))
         } else {
@@ -386,21 +403,25 @@ impl<C: Side, B: Side> Pump<C, B> {
         }
     }
 
-    /// A side is gone: the other one is told.
-    fn lose(&mut self, side: Silent, cause: Cause) -> bool {
+    /// A side is gone: the other one is told. `declared` = how, where its socket has not said so.
+    fn lose(&mut self, side: Silent, cause: Cause, declared: Option<Loss>) -> bool {
         let (flow, code) = match side {
             Silent::Client => (&mut self.up, close::GOING_AWAY),
             Silent::Backend => (&mut self.down, close::BAD_GATEWAY),
         };
+        let loss = flow.loss().or(declared);
         if !flow.source_ended() {
-            flow.fail_source();
+            flow.fail_source(declared.unwrap_or(Loss::Reset));
         }
         let put = flow.put_close(own(cause, code), Place::FrameStart);
-        self.finish(cause, put.then_some(code))
+        self.finish(cause, put.then_some(code), loss)
     }
 
-    fn finish(&mut self, cause: Cause, code: Option<u16>) -> bool {
-        self.verdict = Some(Verdict::new(cause, code));
+    fn finish(&mut self, cause: Cause, code: Option<u16>, loss: Option<Loss>) -> bool {
+        self.verdict = Some(Verdict {
+            loss,
+            ..Verdict::new(cause, code)
+        });
         self.phase = Phase::Finishing(Instant::now() + FINISH);
         self.lift_rates();
         true
@@ -448,13 +469,15 @@ impl<C: Side, B: Side> Pump<C, B> {
 
     /// Sends FIN to both and drops what still comes.
     fn linger(&mut self) -> bool {
-        if let (Phase::Ending(_), Some(verdict)) = (&self.phase, &mut self.verdict) {
-            let seen = self.down.passage.seen().or(self.up.passage.seen());
-            let put = self.down.passage.own_code().or(self.up.passage.own_code());
-            verdict.code = put.or(seen.and_then(|close| close.code));
-        }
         self.up.abandon();
         self.down.abandon();
+        if let (Phase::Ending(_), Some(verdict)) = (&self.phase, &mut self.verdict) {
+            let flows = [&self.down, &self.up].into_iter();
+            let given = flows.filter(|flow| flow.gave_close());
+            let seen = self.down.passage.seen().or(self.up.passage.seen());
+            let mut given = given.filter_map(|flow| flow.passage.own_code());
+            verdict.code = given.next().or(seen.and_then(|close| close.code));
+        }
         self.phase = Phase::Lingering(Instant::now() + LINGER);
         true
     }
@@ -468,16 +491,28 @@ impl<C: Side, B: Side> Pump<C, B> {
             && flows.iter().all(|flow| flow.is_steady())
     }
 
+    /// Since when no byte of the application moved that could have.
+    fn idle_since(&self) -> Instant {
+        let read = [self.up.read_since(), self.down.read_since()];
+        read.into_iter().flatten().fold(self.active, Instant::max)
+    }
+
+    /// When a side counts as silent if nothing changes.
+    fn silent(&self, policy: &ir::Policy) -> Option<Instant> {
+        let idle = policy.timeouts.idle.value;
+        let idle = idle.and_then(|idle| self.idle_since().checked_add(idle));
+        let (up, down) = (&self.up, &self.down);
+        let pings = self.pings.as_ref().map(|pings| pings.deadline(up, down));
+        let stall = policy.limits.write_stall.value;
+        let stalls = [up, down].map(|flow| stall::deadline(flow, self.stalled, stall));
+        [idle, pings].into_iter().chain(stalls).flatten().min()
+    }
+
     fn deadline(&self, policy: &ir::Policy) -> Option<Instant> {
         match self.phase {
             Phase::Open => {
-                let idle = policy.timeouts.idle.value;
-                let idle = idle.and_then(|idle| self.active.checked_add(idle));
-                let pings = self.pings.as_ref().map(|pings| pings.deadline());
                 let flows = [&self.up, &self.down];
-                let stall = policy.limits.write_stall.value;
-                let stalls = flows.map(|flow| stall::deadline(flow, self.stalled, stall));
-                let silent = [idle, pings].into_iter().chain(stalls).flatten().min();
+                let silent = self.silent(policy);
                 let silent = silent.max(silent.and(self.second_look));
                 let now = Instant::now();
                 let rates = flows.map(|flow| flow.resumes(now));
@@ -509,9 +544,13 @@ impl<C: Side, B: Side> Pump<C, B> {
                 return false;
             }
             self.armed = None;
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if now >= deadline {
                 self.run_out(policy);
                 return true;
+            }
+            if self.silent(policy).is_none_or(|silent| silent > now) {
+                self.second_look = None;
             }
         }
         false
@@ -548,16 +587,18 @@ impl<C: Side, B: Side> Pump<C, B> {
     fn run_out_open(&mut self, policy: &ir::Policy) {
         let now = Instant::now();
         let idle = policy.timeouts.idle.value;
-        let idle = idle.is_some_and(|idle| now.saturating_duration_since(self.active) >= idle);
+        let idle =
+            idle.is_some_and(|idle| now.saturating_duration_since(self.idle_since()) >= idle);
         let stall = policy.limits.write_stall.value;
+        let stalled = Some(Loss::WriteStall);
         let lost = if stall::is_over(&self.down, stall, now) {
-            Some((Silent::Client, Cause::ClientLost))
+            Some((Silent::Client, Cause::ClientLost, stalled))
         } else if stall::is_over(&self.up, stall, now) {
-            Some((Silent::Backend, Cause::BackendLost))
+            Some((Silent::Backend, Cause::BackendLost, stalled))
         } else {
             let pings = self.pings.as_mut();
             let late = pings.and_then(|pings| pings.late(&mut self.up, &mut self.down, now));
-            late.map(|side| (side, Cause::PingTimeout))
+            late.map(|side| (side, Cause::PingTimeout, None))
         };
         let certain = self.is_certain(idle || lost.is_some(), now);
         if idle && certain {
@@ -570,8 +611,8 @@ impl<C: Side, B: Side> Pump<C, B> {
                 Cause::MaxLifetime,
                 own(Cause::MaxLifetime, close::SERVICE_RESTART),
             );
-        } else if let (Some((side, cause)), true) = (lost, certain) {
-            self.lose(side, cause);
+        } else if let (Some((side, cause, loss)), true) = (lost, certain) {
+            self.lose(side, cause, loss);
         } else {
             if let Some(pings) = &mut self.pings {
                 pings.send(&mut self.up, &mut self.down, now);
@@ -580,7 +621,9 @@ impl<C: Side, B: Side> Pump<C, B> {
                 && (stall::is_noticed(&self.up, now) || stall::is_noticed(&self.down, now))
             {
                 self.stalled = true;
-                stall::begins(&self.client, &self.backend);
+                let blocked = |flow: &Flow| flow.blocked().is_some();
+                stall::begins(&self.client, blocked(&self.down), stall);
+                stall::begins(&self.backend, blocked(&self.up), stall);
             }
         }
     }

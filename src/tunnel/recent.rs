@@ -103,6 +103,7 @@ mod tests {
             outcome: Outcome {
                 initiator: Initiator::Client,
                 cause: Cause::ClientClosed,
+                loss: None,
                 code: Some(1000),
                 client_got_close: true,
                 backend_got_close: true,

@@ -22,7 +22,7 @@ use super::{
     Info, Route,
     counts::Counts,
     drain::Plan,
-    outcome::{Cause, Order, Outcome, Verdict},
+    outcome::{Cause, Loss, Order, Outcome, Verdict},
     pump::News,
     recent::Recent,
     way::{Found, Way},
@@ -357,11 +357,11 @@ impl Registration {
     }
 
     /// The end of a tunnel that must not wait for anything any more.
-    pub(super) fn cut(&self) -> Option<Verdict> {
+    pub(super) fn cut(&self) -> Option<Cause> {
         let cut = self.registry.cut.load(SeqCst);
         cut.then(|| {
             let order = Order::unpack(self.entry.order.load(SeqCst));
-            Verdict::new(order.map_or(Cause::Drain, |order| order.cause), None)
+            order.map_or(Cause::Drain, |order| order.cause)
         })
     }
 
@@ -403,6 +403,7 @@ impl Registration {
         let outcome = Outcome {
             initiator: verdict.cause.initiator(),
             cause: verdict.cause,
+            loss: verdict.loss,
             code: verdict.code,
             client_got_close: verdict.client_got_close,
             backend_got_close: verdict.backend_got_close,
@@ -420,6 +421,7 @@ impl Registration {
             &access::End {
                 initiator: outcome.initiator.as_str(),
                 cause: outcome.cause.as_str(),
+                loss: outcome.loss.map(Loss::as_str),
                 code: outcome.code,
                 client_got_close: outcome.client_got_close,
                 backend_got_close: outcome.backend_got_close,

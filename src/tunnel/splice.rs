@@ -17,14 +17,20 @@ use tokio::{io::Interest, net::TcpStream};
 /// system (`pipe-user-pages-soft`).
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// Pipes of the process. Each has two descriptors, and one that a stalled reader keeps full holds 64 KiB of the kernel's
-/// memory; tunnels beyond copy.
-const MAX_PIPES: usize = 256;
+/// Most pipes of the process. Each has two descriptors, and one that a stalled reader keeps full holds 64 KiB of the
+/// kernel's memory; tunnels beyond copy.
+pub const MAX_PIPES: usize = 256;
 
 /// Empty pipes that a thread keeps for the next large frame.
 const MAX_IDLE: usize = 32;
 
 static PIPES: AtomicUsize = AtomicUsize::new(0);
+static LIMIT: AtomicUsize = AtomicUsize::new(MAX_PIPES);
+
+/// Fewer of them than [`MAX_PIPES`], where the process has few descriptors.
+pub fn limit_pipes(count: usize) {
+    LIMIT.store(count.min(MAX_PIPES), Relaxed);
+}
 
 thread_local! {
     static IDLE: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
@@ -45,7 +51,7 @@ impl Pipe {
         if let Some(pipe) = IDLE.with_borrow_mut(Vec::pop) {
             return Some(pipe);
         }
-        if PIPES.fetch_add(1, Relaxed) >= MAX_PIPES {
+        if PIPES.fetch_add(1, Relaxed) >= LIMIT.load(Relaxed) {
             PIPES.fetch_sub(1, Relaxed);
             return None;
         }

@@ -114,15 +114,15 @@ impl Violation {
     /// For the Close frame and the log.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::FrameTooBig => "a frame is over the limit",
-            Self::MessageTooBig => "a message is over the limit",
-            Self::Mask => "protocol error: wrong masking",
-            Self::ReservedBits => "protocol error: reserved bit",
-            Self::ReservedOpcode => "protocol error: reserved opcode",
-            Self::Length => "protocol error: bad payload length",
-            Self::Control => "protocol error: bad control frame",
-            Self::Fragmentation => "protocol error: bad fragmentation",
-            Self::CloseCode => "protocol error: bad close code",
+            Self::FrameTooBig => "message_too_big: a frame is over the limit",
+            Self::MessageTooBig => "message_too_big: a message is over the limit",
+            Self::Mask => "protocol_error: wrong masking",
+            Self::ReservedBits => "protocol_error: reserved bit",
+            Self::ReservedOpcode => "protocol_error: reserved opcode",
+            Self::Length => "protocol_error: bad payload length",
+            Self::Control => "protocol_error: bad control frame",
+            Self::Fragmentation => "protocol_error: bad fragmentation",
+            Self::CloseCode => "protocol_error: bad close code",
         }
     }
 

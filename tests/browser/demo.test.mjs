@@ -1,6 +1,8 @@
 // The demo as a person uses it: two windows, a route file in an editor, Ctrl-C, and again.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -140,12 +142,62 @@ test("the browser is told why Hawser ends a connection", async () => {
     }`);
   await page.until("all have ended", "Object.keys(window.ended).length === 3");
   assert.deepEqual(await page.evaluate("window.ended"), {
-    "/idle": [1001, "idle for too long", true],
-    "/lifetime": [1012, "open for as long as allowed, please reconnect", true],
-    "/limited": [1009, "a message is over the limit", true],
+    "/idle": [1001, "idle_timeout: idle for too long", true],
+    "/lifetime": [1012, "max_lifetime: open for as long as allowed, please reconnect", true],
+    "/limited": [1009, "message_too_big: a message is over the limit", true],
   });
   await rm(file);
   for (const page of pages) assert.equal(await page.text("reconnects"), "0");
+});
+
+const compressed = (port) => `apiVersion: v1
+kind: Service
+metadata: {name: compressing}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: compressing-1, labels: {kubernetes.io/service-name: compressing}}
+addressType: IPv4
+ports: [{name: http, port: ${port}}]
+endpoints: [{addresses: [127.0.0.1]}]
+---
+apiVersion: hawser.dev/v1alpha1
+kind: WebSocketRoute
+metadata: {name: compressed}
+spec:
+  ingressClassName: hawser
+  rules:
+  - {name: compressed, matches: [{path: {type: Exact, value: /compressed}}],
+     backendRefs: [{name: compressing, port: 80}], upgrade: {mode: Require, strict: true}}
+`;
+
+test("messages that browser and server compress pass as they are, and the end is told all the same", async () => {
+  const modules = join(process.env.CARGO_TARGET_DIR ?? "target", "clients", "node_modules");
+  const server = spawn(process.execPath, ["tests/clients/node/ws_server.cjs"], {
+    env: { ...process.env, NODE_PATH: modules },
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  try {
+    const [line] = await once(server.stdout.setEncoding("utf8"), "data");
+    const file = join(folder, "routes", "compressed.yaml");
+    await writeFile(file, compressed(line.match(/listening (\d+)/)[1]));
+    await eventually("the route is live", async () => (await fetch(`http://${address}/compressed`)).status === 426);
+    const [page] = pages;
+    await page.evaluate(`
+      window.heard = [];
+      (() => {
+        const socket = new WebSocket('ws://' + location.host + '/compressed');
+        socket.onopen = () => { window.heard.push(socket.extensions.split(';')[0]); socket.send('a'.repeat(100000)); };
+        socket.onmessage = ({ data }) => { window.heard.push(data.length); socket.send('close 4321 as asked'); };
+        socket.onclose = ({ code, reason, wasClean }) => { window.heard.push([code, reason, wasClean]); };
+      })()`);
+    await page.until("it is closed", "window.heard.length === 3");
+    assert.deepEqual(await page.evaluate("window.heard"), ["permessage-deflate", 100000, [4321, "as asked", true]]);
+    await rm(file);
+  } finally {
+    server.kill();
+  }
 });
 
 const revocable = (mode) => `apiVersion: hawser.dev/v1alpha1
@@ -172,7 +224,7 @@ test("with Deny an open window is closed, a new one refused, and nobody else is 
   await page.until("it is open", "window.early === 'open'");
   await writeFile(file, revocable("Deny"));
   await page.until("it is closed", "Array.isArray(window.early)");
-  assert.deepEqual(await page.evaluate("window.early"), [1012, "the route was removed", true]);
+  assert.deepEqual(await page.evaluate("window.early"), [1012, "route_removed: the route was removed", true]);
   await open("late");
   await page.until("it is refused", "Array.isArray(window.late)");
   assert.deepEqual(await page.evaluate("window.late"), [1006, "", false]);

@@ -133,7 +133,7 @@ async fn a_route_that_is_gone_and_one_that_only_moved() {
     let close = first(&mut gone).await;
     assert_eq!(
         (close.code, &*close.reason),
-        (1012, "the route was removed")
+        (1012, "route_removed: the route was removed")
     );
     let after = close.at - start;
     assert!(after >= PATIENCE, "{after:?}");
@@ -174,7 +174,7 @@ async fn a_revocation_does_not_wait() {
     let close = first(&mut denied).await;
     assert_eq!(
         (close.code, &*close.reason),
-        (1012, "the route was removed")
+        (1012, "route_removed: the route was removed")
     );
     let after = close.at - start;
     assert!(after < PATIENCE, "{after:?}");
@@ -235,7 +235,7 @@ async fn an_endpoint_that_ends_and_one_that_only_moved() {
     write(&[("a", ends.addr, terminating), ("c", moves.addr, "")]);
     endpoints(&hawser, 1.0, 1.0).await;
     let close = first(&mut sockets).await;
-    let reason = "the server is restarting, please reconnect";
+    let reason = "backend_terminating: the server is restarting, please reconnect";
     assert_eq!((close.code, &*close.reason), (1012, reason));
     assert!(close.at - start < PATIENCE, "{:?}", close.at - start);
     has_ended(&hawser, "chat", "backend_terminating").await;
@@ -269,7 +269,10 @@ async fn an_endpoint_that_ends_and_one_that_only_moved() {
             closes.push((u16::from(frame.code), frame.reason.to_string()));
         }
     }
-    let removed = (1012, "the server was removed, please reconnect".to_owned());
+    let removed = (
+        1012,
+        "backend_removed: the server was removed, please reconnect".to_owned(),
+    );
     let count = closes.iter().filter(|close| **close == removed).count();
     assert_eq!(count, SOCKETS / 2, "{closes:?}");
 }

@@ -41,7 +41,7 @@ async fn assert_closed(mut socket: Socket) {
         panic!("{close:?}");
     };
     assert_eq!(u16::from(frame.code), 1001);
-    assert_eq!(frame.reason.as_str(), "closed by an administrator");
+    assert_eq!(frame.reason.as_str(), "admin: closed by an administrator");
     assert!(socket.next().await.is_none());
 }
 

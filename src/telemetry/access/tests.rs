@@ -103,6 +103,7 @@ fn a_tunnel_has_a_line_at_both_ends() {
     let end = End {
         initiator: "backend",
         cause: "backend_closed",
+        loss: Some("fin"),
         code: Some(4001),
         client_got_close: true,
         backend_got_close: false,
@@ -120,6 +121,7 @@ fn a_tunnel_has_a_line_at_both_ends() {
     assert_eq!(close["event"], "tunnel_close");
     assert_eq!(close["initiator"], "backend");
     assert_eq!(close["cause"], "backend_closed");
+    assert_eq!(close["loss"], "fin");
     assert_eq!(close["code"], 4001);
     assert_eq!(close["bytes_from_client"], 10);
     assert_eq!(close["bytes_from_backend"], 20);
@@ -151,6 +153,7 @@ fn nothing_that_a_client_sends_breaks_a_line() {
             let end = End {
                 initiator: EVIL,
                 cause: EVIL,
+                loss: Some(EVIL),
                 code: None,
                 client_got_close: true,
                 backend_got_close: false,

@@ -142,6 +142,9 @@ async fn a_client_that_does_not_read() {
     let outcome = kit.outcome.await.unwrap();
     assert_eq!(outcome.cause, Cause::Drain);
     assert!(outcome.bytes_from_backend > 0);
+    // The Close to the client was never written; the backend has its own.
+    let got = (outcome.client_got_close, outcome.backend_got_close);
+    assert_eq!((got, outcome.code), ((false, true), Some(1012)));
 }
 
 #[tokio::test(start_paused = true)]

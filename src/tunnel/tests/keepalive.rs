@@ -100,7 +100,7 @@ async fn a_side_that_does_not_answer_is_lost() {
     expect_ping(&mut kit.backend, true).await;
     expect(
         &mut kit.client,
-        &close_with(1014, "a ping was not answered"),
+        &close_with(1014, "ping_timeout: a ping was not answered"),
     )
     .await;
     expect_end(&mut kit.client).await;
@@ -174,7 +174,7 @@ async fn lifetimes_end_spread_over_their_last_tenth() {
         };
         let mut kit = open.tunnel().await;
         let start = Instant::now();
-        let reason = "open for as long as allowed, please reconnect";
+        let reason = "max_lifetime: open for as long as allowed, please reconnect";
         expect(&mut kit.client, &close_with(1012, reason)).await;
         ends.push(start.elapsed().as_secs_f64());
         send(&mut kit.client, &masked_close(1012)).await;
@@ -212,6 +212,65 @@ async fn a_side_that_takes_nothing_is_noticed_and_ends() {
     let expected = (Initiator::Client, Cause::ClientLost, Some(1001));
     let outcome = kit.outcome.await.unwrap();
     assert_eq!(end(&outcome), expected);
+    assert_eq!(outcome.loss, Some(Loss::WriteStall));
+}
+
+/// Whoever reads nothing cannot make up for it by talking.
+#[tokio::test(start_paused = true)]
+async fn a_side_that_takes_nothing_ends_though_it_talks() {
+    let open = Open {
+        policy: policy(|policy| {
+            policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
+        }),
+        ..Open::default()
+    };
+    let mut kit = open.tunnel().await;
+    fill(&kit).await;
+    let start = Instant::now();
+    while !kit.outcome.is_finished() {
+        assert!(start.elapsed() < Duration::from_secs(70), "it goes on");
+        let _may_be_over = kit.client.write_all(&masked(b"chatter")).await;
+        let _may_be_over = kit.backend.try_read(&mut [0; 4096]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let outcome = kit.outcome.await.unwrap();
+    assert_eq!(outcome.cause, Cause::ClientLost);
+    assert_eq!(outcome.loss, Some(Loss::WriteStall));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_side_that_does_not_answer_is_lost_though_the_other_talks() {
+    let mut kit = pinging(ir::PingTarget::Client).tunnel().await;
+    let start = Instant::now();
+    while !kit.outcome.is_finished() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it goes on");
+        let _may_be_over = kit.backend.write_all(&frame(b"chatter")).await;
+        let _may_be_over = kit.client.try_read(&mut [0; 4096]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let outcome = kit.outcome.await.unwrap();
+    assert_eq!(outcome.cause, Cause::PingTimeout);
+}
+
+/// What waits unread because of a limit may be the answer, or a sign of life.
+#[tokio::test(start_paused = true)]
+async fn who_is_slowed_down_is_not_silent() {
+    let mut open = pinging(ir::PingTarget::Client);
+    open.policy.limits.messages_per_second = Setting::field(Some(10));
+    open.policy.timeouts.idle = Setting::field(Some(Duration::from_secs(5)));
+    let mut kit = open.tunnel().await;
+    // One read of the proxy has hundreds of them, which are paid for over half a minute.
+    let burst = masked(b"x").repeat(400);
+    send(&mut kit.client, &burst).await;
+    expect(&mut kit.backend, &burst).await;
+    let start = Instant::now();
+    let payload = expect_ping(&mut kit.client, false).await;
+    send(&mut kit.client, &masked_pong(&payload)).await;
+    send(&mut kit.client, &masked(b"after it")).await;
+    expect(&mut kit.backend, &masked(b"after it")).await;
+    let waited = start.elapsed().as_secs();
+    assert!(waited > 20, "{waited} s: it was not slowed down");
+    assert_eq!(kit.registry.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

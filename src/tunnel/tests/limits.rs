@@ -33,7 +33,7 @@ async fn a_message_of_the_client_that_is_too_big_passes_with_no_byte() {
     send(&mut kit.client, &too_big[..8]).await;
     expect(
         &mut kit.client,
-        &close_with(1009, "a message is over the limit"),
+        &close_with(1009, "message_too_big: a message is over the limit"),
     )
     .await;
     expect_masked_close(&mut kit.backend, 1009).await;
@@ -72,7 +72,7 @@ async fn no_announced_length_is_too_long_to_count(#[case] length: u64) {
     send(&mut kit.client, &announced).await;
     expect(
         &mut kit.client,
-        &close_with(1009, "a frame is over the limit"),
+        &close_with(1009, "message_too_big: a frame is over the limit"),
     )
     .await;
     expect_masked_close(&mut kit.backend, 1009).await;
@@ -92,7 +92,7 @@ async fn fragments_count_together_in_both_directions() {
     send(&mut kit.backend, &fragment(0x80, &[7; 401])).await;
     expect(
         &mut kit.client,
-        &close_with(1009, "a message is over the limit"),
+        &close_with(1009, "message_too_big: a message is over the limit"),
     )
     .await;
     send(&mut kit.client, &masked_close(1009)).await;
@@ -108,7 +108,7 @@ async fn fragments_count_together_in_both_directions() {
     expect_masked_close(&mut kit.backend, 1009).await;
     expect(
         &mut kit.client,
-        &close_with(1009, "a message is over the limit"),
+        &close_with(1009, "message_too_big: a message is over the limit"),
     )
     .await;
 }
@@ -163,7 +163,7 @@ async fn a_length_without_end_is_refused_however_its_header_is_cut() {
         expect_masked_close(&mut kit.backend, 1009).await;
         expect(
             &mut kit.client,
-            &close_with(1009, "a frame is over the limit"),
+            &close_with(1009, "message_too_big: a frame is over the limit"),
         )
         .await;
         drop((kit.client, kit.backend));
@@ -172,12 +172,12 @@ async fn a_length_without_end_is_refused_however_its_header_is_cut() {
 }
 
 #[rstest]
-#[case::unmasked_client(&[0x81, 1, b'a'], "protocol error: wrong masking")]
-#[case::reserved_bit(&[0xc1, 0x81, 0, 0, 0, 0, b'a'], "protocol error: reserved bit")]
-#[case::reserved_opcode(&[0x83, 0x80, 0, 0, 0, 0], "protocol error: reserved opcode")]
-#[case::fragmented_ping(&[0x09, 0x80, 0, 0, 0, 0], "protocol error: bad control frame")]
-#[case::long_ping(&[0x89, 0xfe, 0, 126, 0, 0, 0, 0], "protocol error: bad control frame")]
-#[case::close_code(&[0x88, 0x82, 0, 0, 0, 0, 3, 0xee], "protocol error: bad close code")]
+#[case::unmasked_client(&[0x81, 1, b'a'], "protocol_error: wrong masking")]
+#[case::reserved_bit(&[0xc1, 0x81, 0, 0, 0, 0, b'a'], "protocol_error: reserved bit")]
+#[case::reserved_opcode(&[0x83, 0x80, 0, 0, 0, 0], "protocol_error: reserved opcode")]
+#[case::fragmented_ping(&[0x09, 0x80, 0, 0, 0, 0], "protocol_error: bad control frame")]
+#[case::long_ping(&[0x89, 0xfe, 0, 126, 0, 0, 0, 0], "protocol_error: bad control frame")]
+#[case::close_code(&[0x88, 0x82, 0, 0, 0, 0, 3, 0xee], "protocol_error: bad close code")]
 #[tokio::test]
 async fn strict_routes_refuse_what_breaks_the_protocol(#[case] bytes: &[u8], #[case] reason: &str) {
     let mut kit = limited(|policy| policy.upgrade.strict = Setting::field(true))
@@ -190,6 +190,28 @@ async fn strict_routes_refuse_what_breaks_the_protocol(#[case] bytes: &[u8], #[c
     drop((kit.client, kit.backend));
     let expected = (Initiator::Hawser, Cause::ProtocolError, Some(1002));
     assert_eq!(end(&kit.outcome.await.unwrap()), expected);
+}
+
+/// The client is told first (the contract), although the backend's Close would have its place at once.
+#[tokio::test(start_paused = true)]
+async fn the_client_is_told_first_of_what_it_did() {
+    let mut kit = limited(|policy| {
+        policy.upgrade.max_message_bytes = Setting::field(Some(1000));
+    })
+    .tunnel()
+    .await;
+    let begun = fragment(0x02, b"a message that goes on");
+    send(&mut kit.backend, &begun).await;
+    expect(&mut kit.client, &begun).await;
+    let start = Instant::now();
+    send(&mut kit.client, &masked(&[7; 1001])[..8]).await;
+    tokio::time::sleep(Duration::from_millis(1900)).await;
+    let early = kit.backend.try_read(&mut [0; 1]);
+    assert!(early.is_err(), "it waits for what the client waits for");
+    let told = close_with(1009, "message_too_big: a message is over the limit");
+    expect(&mut kit.client, &told).await;
+    expect_masked_close(&mut kit.backend, 1009).await;
+    assert_eq!(start.elapsed().as_secs(), 2);
 }
 
 #[tokio::test]

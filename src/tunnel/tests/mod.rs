@@ -234,9 +234,9 @@ fn masked_close(code: u16) -> Vec<u8> {
 /// The Close that Hawser sends to a client with this code.
 fn own_close(code: u16) -> Vec<u8> {
     let reason = match code {
-        1012 => "the proxy is restarting, please reconnect",
-        1014 => "the backend is gone",
-        1001 => "idle for too long",
+        1012 => "drain: the proxy is restarting, please reconnect",
+        1014 => "backend_lost: the backend is gone",
+        1001 => "idle_timeout: idle for too long",
         _ => panic!("{code} is none of ours"),
     };
     close::frame(code, reason)

@@ -89,6 +89,18 @@ async fn a_hurry_and_a_cut() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cut_does_not_change_the_reason_of_an_end_that_has_begun() {
+    let mut kit = tunnel().await;
+    send(&mut kit.client, &masked_close(1000)).await;
+    expect(&mut kit.backend, &masked_close(1000)).await;
+    kit.registry.cut();
+    let outcome = kit.outcome.await.unwrap();
+    let expected = (Initiator::Client, Cause::ClientClosed, Some(1000));
+    assert_eq!(end(&outcome), expected);
+    assert!(outcome.backend_got_close && !outcome.client_got_close);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cut_needs_no_drain_before() {
     let (registry, kits) = tunnels(3).await;
     let start = Instant::now();
@@ -140,7 +152,7 @@ async fn some_are_ended_and_the_others_stay() {
     let mut client = last.client;
     expect(
         &mut client,
-        &close::frame(1001, "closed by an administrator"),
+        &close::frame(1001, "admin: closed by an administrator"),
     )
     .await;
     drop((client, last.backend));

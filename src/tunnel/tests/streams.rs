@@ -220,11 +220,24 @@ fn answer(to: &mut Peer, pongs: &mut u32) {
     }
 }
 
-/// Checks what `to` got against what `from` sent. How many frames of ours were among it.
-fn check(seed: u64, from: &Peer, to: &Peer) -> usize {
+/// What was found in what a peer got.
+#[derive(Default)]
+struct Found {
+    /// Pings and Closes of ours.
+    own: usize,
+    /// Its last frame is a Close.
+    closed: bool,
+    /// That one is ours.
+    own_close: bool,
+    /// Every frame that the other side sent as a whole is there.
+    all: bool,
+}
+
+/// Checks what `to` got against what `from` sent.
+fn check(seed: u64, from: &Peer, to: &Peer) -> Found {
     let mut sent = from.sent.iter();
     let mut next = sent.next();
-    let (mut at, mut own, mut closed) = (0, 0, false);
+    let (mut at, mut own, mut closed, mut own_close) = (0, 0, false, false);
     while let Some((length, first, payload)) = first_frame(&to.got[at..]) {
         assert!(!closed, "seed {seed}: something follows a Close");
         let frame = &to.got[at..at + length];
@@ -242,6 +255,7 @@ fn check(seed: u64, from: &Peer, to: &Peer) -> usize {
                 "seed {seed}: frames of ours look like the sender's"
             );
             own += 1;
+            own_close = first == 0x88;
         }
         closed = first == 0x88;
         at += length;
@@ -260,7 +274,12 @@ fn check(seed: u64, from: &Peer, to: &Peer) -> usize {
             rest.len()
         );
     }
-    own
+    Found {
+        own,
+        closed,
+        own_close,
+        all: next.is_none(),
+    }
 }
 
 /// One tunnel from its beginning to its end.
@@ -336,13 +355,30 @@ async fn tunnel_of(seed: u64) {
         assert!(idle < 20_000, "seed {seed}: the tunnel does not end");
     };
     drop(pump);
-    let own = check(seed, &client, &backend) + check(seed, &backend, &client);
+    let up = check(seed, &client, &backend);
+    let down = check(seed, &backend, &client);
     // Every ping of ours that was answered was swallowed: else `check` would have found the pong.
-    assert!(own >= usize::from(pongs > 0), "seed {seed}");
-    let cut = |peer: &Peer| peer.end == Some(End::Reset);
-    if verdict.cause == Cause::ClientClosed && !cut(&client) && !cut(&backend) {
-        assert!(verdict.backend_got_close, "seed {seed}: {verdict:?}");
-    }
+    assert!(up.own + down.own >= usize::from(pongs > 0), "seed {seed}");
+    // What is said about the end is what the peers saw.
+    let said = (verdict.backend_got_close, verdict.client_got_close);
+    assert_eq!(said, (up.closed, down.closed), "seed {seed}: {verdict:?}");
+    assert_eq!(
+        verdict.loss.is_some(),
+        matches!(verdict.cause, Cause::ClientLost | Cause::BackendLost),
+        "seed {seed}: {verdict:?}"
+    );
+    // Nothing is missing before the last word of a peer, nor before what is said of one that ended in order.
+    let whole = |found: &Found| match verdict.loss {
+        None => !found.own_close,
+        Some(Loss::Fin) => found.all,
+        Some(_) => true,
+    };
+    let first = match verdict.cause {
+        Cause::ClientClosed | Cause::ClientLost => &up,
+        Cause::BackendClosed | Cause::BackendLost => &down,
+        _ => return,
+    };
+    assert!(!first.closed || whole(first), "seed {seed}: {verdict:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use crate::kit::wire::{
     Site, close, expect, expect_close, expect_end, frame, has_read, header, send,
 };
 
-const BIG: &str = "a message is over the limit";
+const BIG: &str = "message_too_big: a message is over the limit";
 
 #[tokio::test]
 async fn a_header_may_be_cut_at_every_byte() {
@@ -105,7 +105,10 @@ async fn fragments_count_together_and_compressed() {
     )
     .await;
     expect(&mut ends.client, &most).await;
-    let told = (1009, "a frame is over the limit".to_owned());
+    let told = (
+        1009,
+        "message_too_big: a frame is over the limit".to_owned(),
+    );
     assert_eq!(expect_close(&mut ends.client).await, told);
     assert_eq!(expect_close(&mut ends.backend).await, told);
 }

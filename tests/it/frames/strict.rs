@@ -42,13 +42,13 @@ fn long_form(form: u8, length: u64) -> Vec<u8> {
 }
 
 fn all() -> Vec<Bad> {
-    let mask = "protocol error: wrong masking";
-    let reserved_bit = "protocol error: reserved bit";
-    let reserved_opcode = "protocol error: reserved opcode";
-    let control = "protocol error: bad control frame";
-    let fragmentation = "protocol error: bad fragmentation";
-    let length = "protocol error: bad payload length";
-    let close_code = "protocol error: bad close code";
+    let mask = "protocol_error: wrong masking";
+    let reserved_bit = "protocol_error: reserved bit";
+    let reserved_opcode = "protocol_error: reserved opcode";
+    let control = "protocol_error: bad control frame";
+    let fragmentation = "protocol_error: bad fragmentation";
+    let length = "protocol_error: bad payload length";
+    let close_code = "protocol_error: bad close code";
     let mut all = vec![
         bad(frame(0x81, false, b"unmasked"), mask),
         bad(frame(0x89, false, b"unmasked"), mask),

@@ -15,27 +15,33 @@ const CLIENTS: [&str; 3] = [
 
 /// Ends that the policy of a route brings about: the scenario, the route, and what both ends and all records are told.
 const ENDS: &[(&str, &str, &str, u16, &str)] = &[
-    ("quiet", "idle", "idle_timeout", 1001, "idle for too long"),
+    (
+        "quiet",
+        "idle",
+        "idle_timeout",
+        1001,
+        "idle_timeout: idle for too long",
+    ),
     (
         "busy",
         "lifetime",
         "max_lifetime",
         1012,
-        "open for as long as allowed, please reconnect",
+        "max_lifetime: open for as long as allowed, please reconnect",
     ),
     (
         "big",
         "limited",
         "message_too_big",
         1009,
-        "a message is over the limit",
+        "message_too_big: a message is over the limit",
     ),
     (
         "rude",
         "strict",
         "protocol_error",
         1002,
-        "protocol error: reserved opcode",
+        "protocol_error: reserved opcode",
     ),
 ];
 
@@ -164,7 +170,7 @@ async fn hawser_ends(server: &Server, mut hawser: Hawser) {
         assert!(hawser.ended().await.success());
     };
     let (said, ()) = tokio::join!(clients, end);
-    let reason = "the proxy is restarting, please reconnect";
+    let reason = "drain: the proxy is restarting, please reconnect";
     for lines in said {
         assert_eq!(
             lines,
@@ -196,7 +202,13 @@ async fn backend_is_lost(server: &mut Server) {
     };
     let (said, ()) = tokio::join!(clients, end);
     for lines in said {
-        assert_eq!(lines, ["ended 1014 the backend is gone", "ok busy@/plain"]);
+        assert_eq!(
+            lines,
+            [
+                "ended 1014 backend_lost: the backend is gone",
+                "ok busy@/plain"
+            ]
+        );
     }
     let lost = hawser
         .sum(

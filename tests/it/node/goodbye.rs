@@ -97,7 +97,10 @@ fn only_the_sockets_of_a_pod_that_goes_are_told_to() {
         for (code, reason, at) in &closes {
             assert_eq!(
                 (*code, &**reason),
-                (1012, "the server is restarting, please reconnect")
+                (
+                    1012,
+                    "backend_terminating: the server is restarting, please reconnect"
+                )
             );
             assert!(*at - start < GRACE, "{:?}", *at - start);
         }
@@ -134,7 +137,10 @@ fn only_the_sockets_of_a_pod_that_goes_are_told_to() {
         for (code, reason, at) in join_all(staying.into_iter().map(closed)).await {
             assert_eq!(
                 (code, &*reason),
-                (1012, "the server was removed, please reconnect")
+                (
+                    1012,
+                    "backend_removed: the server was removed, please reconnect"
+                )
             );
             assert!(at - start >= PATIENCE, "{:?}", at - start);
         }
