@@ -24,7 +24,9 @@ fn walk(stream: &[u8], cuts: &[u8], rules: &Rules) -> (Vec<Seen>, usize) {
     let (mut at, mut end) = (0, 0);
     let mut cuts = cuts.iter().cycle();
     loop {
-        let step = cuts.next().map_or(stream.len(), |cut| usize::from(*cut) + 1);
+        let step = cuts
+            .next()
+            .map_or(stream.len(), |cut| usize::from(*cut) + 1);
         end = stream.len().min(end + step);
         loop {
             let next = &stream[at..end];
@@ -56,7 +58,16 @@ fn walk(stream: &[u8], cuts: &[u8], rules: &Rules) -> (Vec<Seen>, usize) {
     }
 }
 
-fuzz_target!(|input: (Vec<u8>, Vec<u8>, Option<u16>, Option<u16>, Option<(bool, bool)>)| {
+/// A stream, where to cut it, the longest frame and message, and whether to be strict: about masks, with extensions.
+type Input = (
+    Vec<u8>,
+    Vec<u8>,
+    Option<u16>,
+    Option<u16>,
+    Option<(bool, bool)>,
+);
+
+fuzz_target!(|input: Input| {
     let (stream, cuts, most_frame, most_message, strict) = input;
     let rules = Rules {
         frame: most_frame.map_or(u64::MAX, u64::from),

@@ -1,7 +1,6 @@
 //! F8: endpoints come and go all the time; those that stay keep their sockets.
 
 use std::{
-    env,
     net::SocketAddr,
     sync::{
         Arc,
@@ -29,11 +28,7 @@ const WRITERS: u64 = 10;
 /// A removed endpoint gets nothing new after this time.
 const REMOVED: Duration = Duration::from_secs(1);
 
-/// 15 s, or 90 s in long runs.
-fn length() -> Duration {
-    let long = env::var_os("HAWSER_SOAK_MINUTES").is_some();
-    Duration::from_secs(if long { 90 } else { 15 })
-}
+const LENGTH: Duration = Duration::from_secs(90);
 
 /// An echo server that counts its connections.
 struct Counted {
@@ -134,7 +129,7 @@ fn endpoints_that_come_and_go_close_no_socket_of_others() {
             writers.spawn(churn(
                 slices,
                 format!("churn-{writer}"),
-                start + length(),
+                start + LENGTH,
                 done,
             ));
         }
@@ -154,7 +149,7 @@ fn endpoints_that_come_and_go_close_no_socket_of_others() {
             .expect("deleted");
         tokio::time::sleep(REMOVED).await;
         let after = victim.count();
-        while start.elapsed() < length() {
+        while start.elapsed() < LENGTH {
             handshake(&hawser).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -166,10 +161,7 @@ fn endpoints_that_come_and_go_close_no_socket_of_others() {
         let cpu = hawser.cpu().checked_sub(cpu).unwrap();
         println!("{changes} changes of EndpointSlices in {took:?}: {cpu:?} of processor time");
         // An API server on a loaded machine takes fewer than it is given.
-        assert!(
-            changes >= RATE * length().as_secs() / 5,
-            "{changes} changes"
-        );
+        assert!(changes >= RATE * LENGTH.as_secs() / 5, "{changes} changes");
         assert!(cpu < took, "less than one processor: {cpu:?} of {took:?}");
         sockets.close().await;
     });

@@ -22,11 +22,8 @@ use crate::kit::{
 /// The bound of the promise: a change is told after so long at the latest, whatever failed.
 const CONVERGED: Duration = Duration::from_secs(30);
 
-/// Longer than a Lease is held, shorter than a liveness probe takes to kill; in long runs, which have patient probes,
-/// a minute.
-fn outage() -> Duration {
-    Duration::from_secs(if super::install::is_soak() { 60 } else { 25 })
-}
+/// Four times as long as a Lease is held.
+const OUTAGE: Duration = Duration::from_secs(60);
 
 /// Three replicas with sockets on each, routes that nothing happens to, `chat` with the sockets and `changing`.
 struct Scene<'a> {
@@ -187,7 +184,7 @@ async fn silent(scene: &mut Scene<'_>, plane: &ControlPlane, role: Role, silence
     .await;
     scene.install.handshakes("chat", 12).await;
     scene.converges_since(start).await;
-    sleep(outage().saturating_sub(start.elapsed())).await;
+    sleep(OUTAGE.saturating_sub(start.elapsed())).await;
     scene.others_go_on(&victim).await;
 
     let healed = plane.audit().mark();
@@ -262,7 +259,7 @@ fn a_replica_does_not_reach_the_api_server() {
             let (leader, _) = scene.install.leader(&scene.pods).await;
             assert_ne!(leader, victim, "who leads can write");
             scene.install.handshakes("chat", 12).await;
-            sleep(outage().saturating_sub(start.elapsed())).await;
+            sleep(OUTAGE.saturating_sub(start.elapsed())).await;
             scene.all_go_on().await;
             scene.install.handshakes("chat", 12).await;
             assert_eq!(

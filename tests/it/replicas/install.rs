@@ -27,11 +27,6 @@ use crate::{
 /// For one message there and back; a busy machine is no fault.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Whether this is `make soak`.
-pub(super) fn is_soak() -> bool {
-    std::env::var_os("HAWSER_SOAK_MINUTES").is_some()
-}
-
 /// An installed Hawser.
 pub(super) struct Install<'a> {
     plane: &'a ControlPlane,
@@ -61,10 +56,7 @@ impl<'a> Install<'a> {
             "readinessProbe.failureThreshold=2".to_owned(),
             // By default a container that stands still is killed after a minute; who pauses it for so long wants it
             // to go on.
-            format!(
-                "livenessProbe.failureThreshold={}",
-                if is_soak() { 20 } else { 6 }
-            ),
+            "livenessProbe.failureThreshold=20".to_owned(),
         ];
         let set = set.join(",");
         chart::installed(plane, "hawser", &namespace, &["--set", &set]).text();
