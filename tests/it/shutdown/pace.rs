@@ -1,6 +1,7 @@
 //! Very many tunnels at the end of the process: told one by one, all of them politely, with nobody refused before.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -155,7 +156,14 @@ async fn thousands_of_tunnels_are_told_evenly() {
     println!(
         "{sockets} sockets, {late} requests in the delay, closes per second: {bins:?}, mean {mean:.0}"
     );
-    assert_eq!(without, 0, "each one got a Close with code 1012");
+    let mut causes = BTreeMap::<String, usize>::new();
+    for line in hawser.log() {
+        if let Some(cause) = hawser::field(&line, "cause") {
+            let loss = hawser::field(&line, "loss").unwrap_or_default();
+            *causes.entry(format!("{cause} {loss}")).or_default() += 1;
+        }
+    }
+    assert_eq!(without, 0, "each one got a Close with code 1012: {causes:?}");
     assert_eq!(bins.iter().sum::<usize>(), sockets);
     for (second, &count) in bins.iter().enumerate().skip(1) {
         assert!(
