@@ -1,17 +1,20 @@
 # docker build -t hawser .
 # docker run --rm --read-only -p 8080:8080 -v "$PWD/routes:/routes:ro" hawser run --manifests /routes
 #
-# Both bases are named by version. To pin them to the byte, resolve each name once (`docker buildx imagetools
-# inspect NAME`) and write NAME@sha256:...; what the last stage must hold is checked by tests/it/image.rs.
+# Both bases are named by tags, which move: rust by a version, distroless by the release of Debian alone. There are no
+# digests here because no registry could be reached where this file was written. To pin a base to the byte, resolve its
+# name once (`docker buildx imagetools inspect NAME`) and write NAME@sha256:...; what the last stage must hold is
+# checked by tests/it/image.rs.
 
 ARG RUST=1.95
 
 FROM rust:${RUST}-bookworm AS build
 WORKDIR /src
 # Dependencies first, built for sources without content: this layer lasts until Cargo.toml or Cargo.lock changes.
+# Cargo refuses a manifest whose targets have no file, so each [[bench]] needs one.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches \
-    && touch src/lib.rs benches/table.rs benches/propagation.rs \
+    && touch src/lib.rs benches/table.rs benches/propagation.rs benches/cluster.rs \
     && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --locked --bin hawser
 COPY src src

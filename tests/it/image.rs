@@ -217,6 +217,53 @@ fn the_stage_says_what_runs_and_how() {
 }
 
 #[test]
+fn the_build_has_a_file_for_every_target() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(root.join("Dockerfile")).expect("the Dockerfile");
+    let stubs = Regex::new(r"(?m)touch (src/lib\.rs .*?) *\\$").unwrap();
+    let stubs = &stubs.captures(&dockerfile).expect("the stubs")[1];
+    let stubs: Vec<_> = stubs.split_whitespace().collect();
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("the manifest");
+    let benches = Regex::new(r#"\[\[bench\]\]\s+name = "(.+)""#).unwrap();
+    let named = benches.captures_iter(&manifest);
+    let mut wanted: Vec<_> = named
+        .map(|bench| format!("benches/{}.rs", &bench[1]))
+        .collect();
+    assert_eq!(
+        wanted.len(),
+        manifest.matches("\n[[bench]]").count(),
+        "a bench without a name: {manifest}"
+    );
+    wanted.insert(0, "src/lib.rs".to_owned());
+    assert_eq!(stubs, wanted);
+
+    // Cargo itself says that the stage has all that it asks for.
+    let stage = tempfile::tempdir().expect("a folder");
+    for folder in ["src", "benches"] {
+        fs::create_dir(stage.path().join(folder)).expect("a folder");
+    }
+    for file in ["Cargo.toml", "Cargo.lock"] {
+        fs::copy(root.join(file), stage.path().join(file)).expect("a copy");
+    }
+    for stub in stubs {
+        fs::write(stage.path().join(stub), "").expect("a stub");
+    }
+    fs::write(stage.path().join("src/main.rs"), "fn main() {}").expect("a stub");
+    let cargo = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--offline",
+            "--no-deps",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(stage.path())
+        .output()
+        .expect("cargo runs");
+    assert!(cargo.status.success(), "{}", errors(&cargo));
+}
+
+#[test]
 fn the_binary_runs_in_the_image() {
     let image = Image::assemble();
     let entrypoint = image.stage.entrypoint.clone();
