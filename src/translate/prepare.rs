@@ -183,6 +183,8 @@ impl Rule {
         policy: Arc<Policy>,
         mut refs: Vec<Ref>,
     ) -> Self {
+        #[cfg(test)]
+        poison(&id);
         // Most rules have one of each, and vectors that grow have room for four.
         matches.shrink_to_fit();
         refs.shrink_to_fit();
@@ -302,4 +304,10 @@ pub(super) fn age(meta: &ObjectMeta) -> ir::Age {
         .map_or(ir::Age::Unknown, |time| {
             ir::Age::Created(time.0.as_second())
         })
+}
+
+/// Stands for a mistake in what looks at one object alone.
+#[cfg(test)]
+fn poison(id: &RouteId) {
+    assert!(&*id.rule != "poison-alone", "injected");
 }

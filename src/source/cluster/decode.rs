@@ -1,6 +1,11 @@
-//! From JSON to what routing needs, one object at a time. An object that does not decode is its own problem.
+//! From JSON to what routing needs, one object at a time. An object that does not decode, or that makes Hawser fail,
+//! is its own problem.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
+};
 
 use k8s_openapi::api::{
     core::v1::Service,
@@ -11,51 +16,67 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use serde_path_to_error::Segment;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{kind::Kind, raw::Raw};
 use crate::{
     api::{self, Object, ObjectKey, Problem, WebSocketRoute},
     source::rebuild::Change,
+    telemetry::metrics::Metrics,
     translate,
 };
 
 /// Fields of a newer schema that are named in the log, each once.
 const MAX_NEWER: usize = 100;
 
-/// The typed object lives only in here.
-pub(super) fn decode(kind: Kind, key: &ObjectKey, raw: Raw) -> Change {
+/// Never panics, whatever the object does to Hawser: the rest of its list goes on.
+pub(super) fn decode(kind: Kind, key: &ObjectKey, raw: Raw, metrics: &Metrics) -> Change {
     let version = raw.version();
     let mut value = raw.into_value();
-    prune_nulls(&mut value);
-    if let Some(fields) = value.as_object_mut() {
-        // Items of a list do not name themselves.
-        fields.insert("apiVersion".to_owned(), kind.api_version().into());
-        fields.insert("kind".to_owned(), kind.as_str().into());
-        fields.remove("status");
-    }
-    let object = match kind {
-        Kind::WebSocketRoute => {
-            tell_newer(key, &value);
-            typed::<WebSocketRoute>(&value).map(|it| Object::WebSocketRoute(Box::new(it)))
+    let prepared = catch_unwind(AssertUnwindSafe(|| {
+        prune_nulls(&mut value);
+        if let Some(fields) = value.as_object_mut() {
+            // Items of a list do not name themselves.
+            fields.insert("apiVersion".to_owned(), kind.api_version().into());
+            fields.insert("kind".to_owned(), kind.as_str().into());
+            fields.remove("status");
         }
-        Kind::Ingress => typed::<Ingress>(&value).map(|it| Object::Ingress(Box::new(it))),
-        Kind::IngressClass => {
-            typed::<IngressClass>(&value).map(|it| Object::IngressClass(Box::new(it)))
-        }
-        Kind::Service => typed::<Service>(&value).map(|it| Object::Service(Box::new(it))),
-        Kind::EndpointSlice => {
-            typed::<EndpointSlice>(&value).map(|it| Object::EndpointSlice(Box::new(it)))
+        read(kind, key, &value)
+    }));
+    let problem = match prepared {
+        Ok(Ok(prepared)) => return Change::Set(prepared),
+        Ok(Err(problem)) => problem,
+        Err(_) => {
+            error!(object = %key, "made Hawser fail; its last good version stays live. Please report it");
+            metrics.source().failed();
+            Problem {
+                field: String::new(),
+                message: "made Hawser fail; please report it".to_owned(),
+            }
         }
     };
-    match object {
-        Ok(object) => Change::Set(translate::prepare(&object)),
-        Err(problem) => Change::Refused {
-            version,
-            problems: vec![problem],
-            bare: bare(kind, value),
-        },
+    Change::Refused {
+        version,
+        problems: vec![problem],
+        bare: catch_unwind(AssertUnwindSafe(|| bare(kind, value)))
+            .ok()
+            .flatten(),
     }
+}
+
+/// The typed object lives only in here.
+fn read(kind: Kind, key: &ObjectKey, value: &Value) -> Result<translate::Prepared, Problem> {
+    let object = match kind {
+        Kind::WebSocketRoute => {
+            tell_newer(key, value);
+            Object::WebSocketRoute(Box::new(typed::<WebSocketRoute>(value)?))
+        }
+        Kind::Ingress => Object::Ingress(Box::new(typed::<Ingress>(value)?)),
+        Kind::IngressClass => Object::IngressClass(Box::new(typed::<IngressClass>(value)?)),
+        Kind::Service => Object::Service(Box::new(typed::<Service>(value)?)),
+        Kind::EndpointSlice => Object::EndpointSlice(Box::new(typed::<EndpointSlice>(value)?)),
+    };
+    Ok(translate::prepare(&object))
 }
 
 /// A route object without rules: enough to tell whose it is. Nothing is written about an object of another class.
@@ -192,6 +213,7 @@ fn unknown(value: &Value, schema: &Value, at: &str, found: &mut BTreeSet<String>
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use serde_json::json;
 
     use super::*;
@@ -211,7 +233,7 @@ mod tests {
     fn decoded(kind: Kind, value: Value) -> Change {
         let raw = Raw::new(value);
         let key = raw.key(kind);
-        decode(kind, &key, raw)
+        decode(kind, &key, raw, &Metrics::new())
     }
 
     fn problem(kind: Kind, value: Value) -> Problem {
@@ -233,9 +255,11 @@ mod tests {
         assert_eq!(problem.field, "spec.rules[0].backendRefs[0].port");
     }
 
-    #[test]
-    fn what_cannot_be_read_still_says_whose_it_is() {
-        let mut wrong = route(json!({"name": "all", "backendRefs": 3}));
+    #[rstest]
+    #[case::unreadable(json!({"name": "all", "backendRefs": 3}))]
+    #[case::poison(json!({"name": "poison-alone"}))]
+    fn what_cannot_be_read_still_says_whose_it_is(#[case] rule: Value) {
+        let mut wrong = route(rule);
         wrong["spec"]["ingressClassName"] = "other".into();
         let Change::Refused {
             bare: Some(bare), ..

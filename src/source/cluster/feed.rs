@@ -43,6 +43,9 @@ const QUIET: Duration = Duration::from_millis(2);
 /// and at the latest after this.
 const HOLDOFF: Duration = Duration::from_millis(10);
 
+/// After a failure of Hawser itself everything is listed anew, but not in a loop.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
 /// Objects of one batch; more wait for the next one.
 const BATCH: usize = 2_000;
 
@@ -99,10 +102,7 @@ pub(super) async fn run<S: Sink>(
             continue;
         }
         let work = tokio::task::spawn_blocking(move || {
-            let done = catch_unwind(AssertUnwindSafe(|| feed.take(batch)));
-            if done.is_err() {
-                error!("a change failed unexpectedly; what is live stays");
-            }
+            feed.guarded(batch);
             feed
         });
         match work.await {
@@ -177,6 +177,24 @@ impl<S: Sink> Feed<S> {
             if part.known.take_ask(now) {
                 part.relist.notify_one();
             }
+        }
+    }
+
+    /// As [`Feed::take`]. What a single object does is caught where it is decoded; this is for all else.
+    fn guarded(&mut self, batch: Vec<Signal>) {
+        if catch_unwind(AssertUnwindSafe(|| self.take(batch))).is_ok() {
+            return;
+        }
+        error!(
+            "a change failed unexpectedly; what is live stays, and everything is listed anew in {AFTER_FAILURE:?}. \
+             Please report it"
+        );
+        self.metrics.source().failed();
+        // Pages, events and ends of lists may be lost, and changes that are marked as known: nothing is, any more.
+        self.prints = RandomState::new();
+        let again = Instant::now() + AFTER_FAILURE;
+        for part in &mut self.parts {
+            part.known.lost(again);
         }
     }
 
@@ -264,7 +282,8 @@ impl<S: Sink> Feed<S> {
         let Some(part) = self.parts.get_mut(watch) else {
             return;
         };
-        let make = || decode(kind, &key, raw);
+        let metrics = &self.metrics;
+        let make = || decode(kind, &key, raw, metrics);
         if listed {
             part.known.found(&key, mark, make);
         } else if let Some(change) = part.known.set(&key, mark, make) {

@@ -90,6 +90,12 @@ impl<C> Known<C> {
         self.ask
     }
 
+    /// Something that was told got lost: a list under way is none any more, and another one is to be taken then.
+    pub(super) fn lost(&mut self, again: Instant) {
+        self.list = None;
+        self.ask = Some(self.ask.map_or(again, |ask| ask.min(again)));
+    }
+
     /// A list begins. One that had begun before is forgotten.
     pub(super) fn begin(&mut self, now: Instant) {
         self.list = Some(List {
@@ -172,8 +178,10 @@ impl<C> Known<C> {
         if self.objects.get(&name) == Some(&mark) {
             return None;
         }
+        let change = make();
+        // Not before: a failure in between would make the object look known.
         self.objects.insert(name, mark);
-        Some(make())
+        Some(change)
     }
 
     /// The object was deleted. False: it was not known.

@@ -12,6 +12,8 @@ struct Log(Arc<Mutex<Vec<Vec<String>>>>);
 
 impl Sink for Log {
     fn apply(&mut self, changes: Changes) {
+        let fails = |(key, _): &(ObjectKey, Change)| key.name == "poison-together";
+        assert!(!changes.objects.iter().any(fails), "injected");
         let words = changes.objects.into_iter().map(|(key, change)| {
             let word = match change {
                 Change::Set(_) => "set".to_owned(),
@@ -209,6 +211,92 @@ fn an_object_that_does_not_decode_is_its_own_problem() {
             .encode()
             .contains(r#"source_refused_objects{kind="WebSocketRoute"} 0"#)
     );
+}
+
+fn poison(name: &str) -> Value {
+    let mut poison = route(name, "Allow", &json!({}));
+    poison["spec"]["rules"][0]["name"] = "poison-alone".into();
+    poison
+}
+
+#[test]
+fn an_object_that_makes_hawser_fail_is_its_own_problem() {
+    let mut case = Case::new();
+    case.list(
+        ROUTES,
+        &[
+            route("a", "Allow", &json!({})),
+            poison("b"),
+            route("c", "Allow", &json!({})),
+        ],
+    );
+    case.list(INGRESSES, &[ingress("d")]);
+    // It has no field to name.
+    let all = [
+        "Ingress/d=set",
+        "WebSocketRoute/a=set",
+        "WebSocketRoute/b=",
+        "WebSocketRoute/c=set",
+    ];
+    assert_eq!(case.batches(), [all]);
+    for line in [
+        "hawser_translation_failures_total 1",
+        r#"source_refused_objects{kind="WebSocketRoute"} 1"#,
+    ] {
+        assert!(case.feed.metrics.encode().contains(line), "{line}");
+    }
+
+    // As an event, too, and a good version heals it.
+    case.take(vec![
+        (ROUTES, What::Set(Box::new(Raw::new(poison("a"))))),
+        (INGRESSES, What::Set(Box::new(Raw::new(ingress("e"))))),
+    ]);
+    assert_eq!(case.batches(), [["Ingress/e=set", "WebSocketRoute/a="]]);
+    case.set(ROUTES, route("b", "Allow", &json!({})));
+    assert_eq!(case.batches(), [["WebSocketRoute/b=set"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_any_other_failure_everything_is_listed_anew() {
+    let mut case = Case::ready();
+    case.set(INGRESSES, ingress("a"));
+    case.batches();
+    let at = case.now;
+    let signals = [
+        (INGRESSES, What::Begin),
+        (INGRESSES, What::Page(vec![Raw::new(ingress("b"))])),
+        (
+            ROUTES,
+            What::Set(Box::new(Raw::new(route(
+                "poison-together",
+                "Allow",
+                &json!({}),
+            )))),
+        ),
+    ];
+    let signals = signals.map(|(watch, what)| Signal {
+        watch,
+        at,
+        what,
+        place: None,
+    });
+    case.feed.guarded(signals.into());
+    assert_eq!(case.batches(), Vec::<Vec<String>>::new());
+    let metrics = case.feed.metrics.encode();
+    assert!(metrics.contains("hawser_translation_failures_total 1"));
+
+    // The end of the list that was under way says nothing about what it lacks.
+    case.take(vec![(INGRESSES, What::End)]);
+    assert_eq!(case.batches(), Vec::<Vec<String>>::new());
+    assert_eq!(case.feed.next(), Some(case.now + AFTER_FAILURE));
+    case.feed.ask(case.now + AFTER_FAILURE);
+    for part in &case.feed.parts {
+        part.relist.notified().await;
+    }
+    case.list(ROUTES, &[]);
+    case.list(INGRESSES, &[ingress("a"), ingress("b")]);
+    // What was known is read again: it may have been lost on its way.
+    assert_eq!(case.batches(), [["Ingress/a=set", "Ingress/b=set"]]);
 }
 
 #[test]

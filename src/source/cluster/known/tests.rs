@@ -193,3 +193,29 @@ fn without_a_guard_a_list_is_obeyed() {
     let listed = case.list(&[], 1);
     assert_eq!((gone(&listed).len(), listed.held, case.count()), (20, 0, 0));
 }
+
+#[test]
+fn what_is_left_of_a_list_after_a_loss_is_no_list() {
+    let mut case = Case::new(GUARD);
+    case.list(&names(0..4), 1);
+    case.begin(&names(0..2), 1);
+    case.known.lost(case.now + GUARD);
+    case.known.found(&key("object-02"), 1, || 1);
+    // It would say that object-03 is gone.
+    assert_eq!(case.known.end(case.now), None);
+    assert_eq!(
+        (case.count(), case.known.ask()),
+        (4, Some(case.now + GUARD))
+    );
+    assert_eq!(case.list(&names(0..4), 1).changes, []);
+    assert_eq!(case.known.ask(), None);
+}
+
+#[test]
+fn an_object_that_failed_to_be_made_is_not_known() {
+    let mut case = Case::new(GUARD);
+    let fails =
+        std::panic::AssertUnwindSafe(|| case.known.set(&key("a"), 1, || panic!("injected")));
+    assert!(std::panic::catch_unwind(fails).is_err());
+    assert_eq!(case.known.set(&key("a"), 1, || 1), Some(1));
+}
