@@ -20,6 +20,7 @@ mod known;
 mod managers;
 mod observed;
 mod raw;
+mod rights;
 mod stored;
 mod watch;
 
@@ -33,6 +34,7 @@ use self::{
     health::Health,
     kind::Kind,
     known::Known,
+    rights::Rights,
     watch::Watch,
 };
 use super::rebuild::Rebuild;
@@ -70,12 +72,16 @@ pub async fn watch(
     let targets = targets(&settings.namespaces);
     let kinds = targets.iter().map(|(kind, _)| *kind);
     let health = Arc::new(Health::new(kinds, Arc::clone(&metrics)));
+    let targets: Vec<_> = targets
+        .into_iter()
+        .map(|(kind, namespace)| (kind, namespace, Arc::new(Notify::new())))
+        .collect();
+    let rights = Arc::new(Rights::new(targets.iter().cloned()));
     let (signals, received) = mpsc::channel(feed::QUEUE);
     let places = Arc::new(Semaphore::new(watch::PAGES));
     let watches = TaskTracker::new();
     let mut parts = Vec::new();
-    for (number, (kind, namespace)) in targets.into_iter().enumerate() {
-        let relist = Arc::new(Notify::new());
+    for (number, (kind, namespace, relist)) in targets.into_iter().enumerate() {
         parts.push(Part {
             kind,
             known: Known::new(settings.relist_guard),
@@ -90,6 +96,7 @@ pub async fn watch(
             places: Arc::clone(&places),
             relist,
             health: Arc::clone(&health),
+            rights: Arc::clone(&rights),
             metrics: Arc::clone(&metrics),
         };
         watches.spawn(watch.run(stop.clone()));

@@ -18,7 +18,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{failure::Failure, health::Health, kind::Kind, raw::Raw};
+use super::{
+    failure::Failure,
+    health::Health,
+    kind::Kind,
+    raw::Raw,
+    rights::{Rights, Standing},
+};
 use crate::telemetry::metrics::Metrics;
 
 /// Objects of one page of a list, as client-go asks for.
@@ -50,6 +56,9 @@ const SUCCESS: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(5);
 const SOON_TIMES: u32 = 12;
 const LATER: Duration = Duration::from_secs(30);
+
+/// While a refusal may be over in a moment.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -104,6 +113,7 @@ pub(super) struct Watch {
     /// Asks for a new list.
     pub(super) relist: Arc<Notify>,
     pub(super) health: Arc<Health>,
+    pub(super) rights: Arc<Rights>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -205,6 +215,7 @@ impl Watch {
                 ));
             };
             self.send(What::End).await;
+            self.rights.listed(self.number);
             memory.listed = true;
             if std::mem::take(&mut memory.absent) {
                 info!(kind = self.kind.as_str(), "the kind can be watched now");
@@ -279,9 +290,13 @@ impl Watch {
         } else {
             LATER
         };
+        if *failure != Failure::Forbidden {
+            self.rights.unknown(self.number);
+        }
         match failure {
             Failure::Absent if self.kind == Kind::WebSocketRoute => {
                 self.health.answered(self.number);
+                self.rights.listed(self.number);
                 if !memory.absent {
                     warn!(
                         "the kind WebSocketRoute is not installed; install it with: hawser crd | kubectl apply -f - \
@@ -301,8 +316,8 @@ impl Watch {
             }
             Failure::Forbidden => {
                 self.health.answered(self.number);
-                self.forbidden(verb, memory).await;
-                patience
+                let settled = self.forbidden(verb, memory).await;
+                if settled { patience } else { MOMENT }
             }
             Failure::Unauthorized(why) | Failure::Unreachable(why) => {
                 self.health.lost(self.number, why, memory.listed);
@@ -325,8 +340,9 @@ impl Watch {
         }
     }
 
-    /// Names exactly what is missing. Where nothing else can depend on it, it counts as listed and empty.
-    async fn forbidden(&self, verb: &str, memory: &mut Memory) {
+    /// Names exactly what is missing, and takes it as listed and empty where that is safe. False: it may be over in a
+    /// moment, so nothing is said yet.
+    async fn forbidden(&self, verb: &str, memory: &mut Memory) -> bool {
         let place = match (&self.namespace, self.kind.is_namespaced()) {
             (Some(namespace), _) => format!("in the namespace {namespace}"),
             (None, true) => "in all namespaces".to_owned(),
@@ -336,27 +352,38 @@ impl Watch {
             "no permission to {verb} {} {place}: grant list and watch",
             self.kind.resource()
         );
-        let rest = if memory.listed && !memory.absent && verb == "watch" {
-            "until then it is listed every 30 s, and changes come late"
-        } else if memory.listed && !memory.absent {
-            "what is live stays, but changes are not seen until then"
-        } else if self.kind == Kind::IngressClass {
-            self.nothing(memory).await;
-            "until then classes match by --ingress-class alone"
-        } else if self.namespace.is_some() {
-            self.nothing(memory).await;
-            "until then there are none as far as Hawser knows; everything else goes on"
-        } else {
-            "not ready until then"
-        };
-        // Repeated only where somebody must act.
-        if memory.absent && memory.failures > 0 {
-            debug!("{what}");
-        } else if memory.absent {
-            warn!("{what}; {rest}");
-        } else {
+        if memory.listed && !memory.absent {
+            let rest = if verb == "watch" {
+                "until then it is listed every 30 s, and changes come late"
+            } else {
+                "what is live stays, but changes are not seen until then"
+            };
             self.health.warn(&format!("{what}; {rest}"));
+            return true;
         }
+        match self.rights.forbidden(self.number, Instant::now()) {
+            Standing::Open => {
+                debug!("{what}; waiting whether that lasts");
+                return memory.absent;
+            }
+            Standing::Missing if memory.absent => self.health.warn(&format!(
+                "{what}; until then there are none as far as Hawser knows"
+            )),
+            Standing::Missing => self.health.warn(&format!("{what}; not ready until then")),
+            // Told once: it may be meant.
+            Standing::Empty if memory.absent => debug!("{what}"),
+            Standing::Empty if self.kind == Kind::IngressClass => {
+                warn!("{what}; until then classes match by --ingress-class alone");
+                self.nothing(memory).await;
+            }
+            Standing::Empty => {
+                warn!(
+                    "{what}; until then there are none as far as Hawser knows; everything else goes on"
+                );
+                self.nothing(memory).await;
+            }
+        }
+        true
     }
 
     async fn nothing(&self, memory: &mut Memory) {

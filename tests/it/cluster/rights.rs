@@ -281,6 +281,15 @@ fn rights_in_namespaces_are_enough() {
             warned(&hawser, 0, &words).await;
         }
         let all = warnings(&hawser, 0);
+        // It is told what it means: 10 s are enough to know that it is no hiccup.
+        let of_forbidden = all
+            .iter()
+            .filter(|line| line.contains("no permission") && line.contains(&*forbidden));
+        assert!(of_forbidden.clone().count() > 0, "{all:#?}");
+        for line in of_forbidden {
+            let rest = "none as far as Hawser knows; everything else goes on";
+            assert!(line.contains(rest), "{line}");
+        }
         let of_shop = all
             .iter()
             .filter(|line| line.contains("no permission") && line.contains(&*shop));
@@ -299,5 +308,56 @@ fn rights_in_namespaces_are_enough() {
             (status(&hawser, &shop).await? == 200).then_some(())
         })
         .await;
+    });
+}
+
+/// One `RoleBinding` or rule that was forgotten is no empty namespace.
+#[test]
+fn a_right_that_is_missing_in_a_namespace_is_no_empty_table() {
+    let plane = own_plane();
+    plane.run(async || {
+        let home = plane.namespace("home").await;
+        let shop = plane.namespace("shop").await;
+        let other = plane.namespace("other").await;
+        let http = origin::http_on(here()).await;
+        for namespace in [&shop, &other] {
+            let path = format!("/{namespace}");
+            let route = manifest::route("page", "pages.test", &path, "pages", "")
+                .replace("spec:\n", "spec:\n  ingressClassName: hawser\n");
+            let yaml = manifest::service("pages", &[http.addr]) + &route;
+            apply(&plane, namespace, &yaml);
+        }
+        // The one sees everything but the Services of one namespace, the other one nothing of its only one.
+        apply(&plane, &other, &role(&home, &[RULES, SERVICES]));
+        apply(&plane, &shop, &role(&home, &[RULES]));
+        let (kubeconfig, _) = with_token_file(&plane, &home).await;
+        let both = ["--watch-namespace", &*shop, "--watch-namespace", &*other];
+        let half = start(&plane, &kubeconfig, &both).await;
+        let alone = plane.namespace("alone").await;
+        let (kubeconfig, _) = with_token_file(&plane, &alone).await;
+        let closed = start(&plane, &kubeconfig, &["--watch-namespace", &shop]).await;
+        let within_shop = format!("in the namespace {shop}");
+        let words = [
+            "no permission to list services",
+            &within_shop,
+            "not ready until",
+        ];
+        for hawser in [&half, &closed] {
+            warned(hawser, 0, &words).await;
+            assert!(!hawser.is_ready().await);
+        }
+        let all = warnings(&half, 0);
+        let named = all.iter().filter(|line| line.contains(&within_shop));
+        let named: Vec<_> = named.filter(|line| !line.contains("services")).collect();
+        assert_eq!(named, [""; 0], "only what is missing is named");
+
+        apply(&plane, &shop, &role(&home, &[RULES, SERVICES]));
+        within(MINUTES, "the right is noticed", async || {
+            half.is_ready().await.then_some(())
+        })
+        .await;
+        answers(&half, &shop, 200).await;
+        answers(&half, &other, 200).await;
+        assert!(!closed.is_ready().await);
     });
 }

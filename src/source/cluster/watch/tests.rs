@@ -51,6 +51,7 @@ async fn pages_come_as_fast_as_they_are_taken() {
             [Kind::Service].into_iter(),
             Arc::clone(&metrics),
         )),
+        rights: Arc::new(Rights::new(std::iter::empty())),
         metrics,
     };
     let stop = CancellationToken::new();
