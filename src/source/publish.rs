@@ -6,17 +6,14 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Service;
-use kube::{
-    Api,
-    runtime::{WatchStreamExt as _, watcher},
-};
+use kube::{Api, api::ListParams};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::cluster::{Address, Cluster};
+use super::cluster::{Address, Cluster, Event, Failure, Follow};
 
 pub use address::{AddressError, MAX_ADDRESSES, parse};
 
@@ -27,9 +24,6 @@ const GRACE: Duration = Duration::from_mins(1);
 
 /// One line in the log in this time while something is wrong.
 const QUIET: Duration = Duration::from_mins(1);
-
-/// The server ends the watch after so many seconds, so that one that is dead without a word is noticed soon.
-const WATCH_SECONDS: u32 = 60;
 
 /// Where the addresses come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,15 +45,14 @@ pub async fn follow(
         Publish::Addresses(addresses) => send(&found, &addresses),
         Publish::Service(namespace, name) => {
             let api: Api<Service> = Api::namespaced(cluster.client, &namespace);
-            let config = watcher::Config::default()
-                .fields(&format!("metadata.name={name}"))
-                .timeout(WATCH_SECONDS);
-            let events = watcher(api, config).default_backoff();
+            let which = ListParams::default().fields(&format!("metadata.name={name}"));
+            let events = stream::unfold(Follow::new(api, which), async |mut follow| {
+                Some((follow.next().await, follow))
+            });
             let followed = Followed {
                 namespace,
                 name,
                 found: &found,
-                seen: None,
                 empty_since: None,
                 said: None,
             };
@@ -99,8 +92,6 @@ struct Followed<'a> {
     namespace: String,
     name: String,
     found: &'a watch::Sender<Option<Arc<[Address]>>>,
-    /// What the list that is on its way has brought so far.
-    seen: Option<Vec<Address>>,
     /// Since when there is no address.
     empty_since: Option<Instant>,
     /// When a problem was last written to the log.
@@ -108,7 +99,7 @@ struct Followed<'a> {
 }
 
 impl Followed<'_> {
-    async fn run(mut self, events: impl Stream<Item = watcher::Result<watcher::Event<Service>>>) {
+    async fn run(mut self, events: impl Stream<Item = Result<Event<Service>, Failure>>) {
         let mut events = std::pin::pin!(events);
         loop {
             let empty = async {
@@ -120,7 +111,7 @@ impl Followed<'_> {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Ok(event)) => self.take(event),
-                    Some(Err(error)) => self.failed(&error),
+                    Some(Err(failure)) => self.failed(&failure),
                     None => return,
                 },
                 () = empty => {
@@ -131,16 +122,11 @@ impl Followed<'_> {
         }
     }
 
-    fn take(&mut self, event: watcher::Event<Service>) {
+    fn take(&mut self, event: Event<Service>) {
         match event {
-            watcher::Event::Init => self.seen = None,
-            watcher::Event::InitApply(service) => self.seen = Some(address::of_service(&service)),
-            watcher::Event::InitDone => {
-                let seen = self.seen.take();
-                self.look(seen);
-            }
-            watcher::Event::Apply(service) => self.look(Some(address::of_service(&service))),
-            watcher::Event::Delete(_) => self.look(None),
+            Event::Listed(all) => self.look(all.first().map(address::of_service)),
+            Event::Set(service) => self.look(Some(address::of_service(&service))),
+            Event::Deleted(_) => self.look(None),
         }
     }
 
@@ -176,25 +162,22 @@ impl Followed<'_> {
     }
 
     /// The API server is down or says no: the last addresses stay.
-    fn failed(&mut self, error: &watcher::Error) {
+    fn failed(&mut self, failure: &Failure) {
         if !self.may_speak() {
             return;
         }
         let service = format!("{}/{}", self.namespace, self.name);
-        let refused = match error {
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            | watcher::Error::WatchError(status) => status.is_forbidden(),
-            _ => false,
-        };
-        if refused {
+        if *failure == Failure::Forbidden {
             warn!(
                 service,
                 "no right to read the Service of --publish-service: give the ServiceAccount of Hawser the verbs list and \
                  watch on services in its namespace; the last addresses stay"
             );
         } else {
-            warn!(service, %error, "the Service of --publish-service cannot be watched; the last addresses stay");
+            warn!(
+                service,
+                "the Service of --publish-service cannot be watched, the last addresses stay: {failure}"
+            );
         }
     }
 

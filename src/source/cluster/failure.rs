@@ -1,12 +1,12 @@
 //! Why a list or a watch failed, in words that say what to do.
 
-use std::error::Error;
+use std::{error::Error, fmt};
 
 use kube::core::Status;
 
 /// Why a list or a watch failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::source) enum Failure {
     /// 404: no such kind.
     Absent,
     /// 403.
@@ -37,6 +37,12 @@ impl Failure {
         }
     }
 
+    /// A list that says nothing about where to go on.
+    pub(super) fn no_version() -> Self {
+        let why = "the API server's list has no resourceVersion; is something else answering in its place?";
+        Self::Unreachable(why.to_owned())
+    }
+
     /// From an answer of the API server.
     pub(super) fn of_status(status: &Status) -> Self {
         let too_new = status.message.contains("Too large resource version")
@@ -57,6 +63,19 @@ impl Failure {
             ),
             code => Self::Unreachable(format!("the API server answers {code}: {}", cut(&status.message))),
         }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "the API server does not know the kind (404)",
+            Self::Forbidden => "no permission (403)",
+            Self::Unauthorized(why) | Self::Unreachable(why) => why,
+            Self::Desynced => "the API server does not have the version any more, or not yet",
+            Self::Ended => "the watch ended before its time",
+            Self::Silent => "the API server does not answer",
+        })
     }
 }
 

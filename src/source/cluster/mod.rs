@@ -13,6 +13,7 @@ mod connect;
 mod decode;
 mod failure;
 mod feed;
+mod follow;
 mod guard;
 mod health;
 mod kind;
@@ -40,6 +41,8 @@ use self::{
 use super::rebuild::Rebuild;
 
 pub use connect::{Cluster, ConnectError, connect};
+pub(in crate::source) use failure::Failure;
+pub(in crate::source) use follow::{Event, Follow};
 pub(in crate::source) use managers::{CONDITIONS, COUNTS};
 pub use observed::{
     Address, Observed, StoredCondition, StoredIngress, StoredObject, StoredRoute, StoredStatus,

@@ -31,13 +31,13 @@ use crate::telemetry::metrics::Metrics;
 const PAGE: u32 = 500;
 
 /// A watch ends and begins anew after this time: one that is dead is noticed then, if nothing else tells.
-const WATCH: Duration = Duration::from_mins(1);
+pub(super) const WATCH: Duration = Duration::from_mins(1);
 
 /// How much later than asked a watch may end, and how much earlier it may and still count as having run its time.
-const SLACK: Duration = Duration::from_secs(5);
+pub(super) const SLACK: Duration = Duration::from_secs(5);
 
 /// For one page, or until a watch is open. A page of 500 large objects on a slow line takes seconds.
-const ANSWER: Duration = Duration::from_secs(30);
+pub(super) const ANSWER: Duration = Duration::from_secs(30);
 
 /// Pages of all watches that wait or are being taken. Lists come faster than they are decoded, and 500 objects as JSON
 /// are megabytes: without a bound all of a start would be in memory at once, and what is kept between it.
@@ -50,7 +50,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(400);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A watch that was open for so long was a success.
-const SUCCESS: Duration = Duration::from_secs(10);
+pub(super) const SUCCESS: Duration = Duration::from_secs(10);
 
 /// While a kind is not installed or not permitted: at first somebody may be installing it right now.
 const SOON: Duration = Duration::from_secs(5);
@@ -209,10 +209,7 @@ impl Watch {
             }
             let version = page.metadata.resource_version;
             let Some(version) = version.filter(|version| !version.is_empty()) else {
-                return Err(Failure::Unreachable(
-                    "the API server's list has no resourceVersion; is something else answering in its place?"
-                        .to_owned(),
-                ));
+                return Err(Failure::no_version());
             };
             self.send(What::End).await;
             self.rights.listed(self.number);
@@ -324,8 +321,8 @@ impl Watch {
                 backoff(memory.failures)
             }
             Failure::Silent => {
-                let why = "the API server does not answer";
-                self.health.lost(self.number, why, memory.listed);
+                self.health
+                    .lost(self.number, &failure.to_string(), memory.listed);
                 backoff(memory.failures)
             }
             // Nothing is wrong unless it goes on.
@@ -400,7 +397,7 @@ fn note(from: &mut String, object: &Raw) {
 }
 
 /// Between half and all of the waiting time, so that replicas do not come all at once.
-fn backoff(failures: u32) -> Duration {
+pub(super) fn backoff(failures: u32) -> Duration {
     let longest = FIRST_WAIT
         .saturating_mul(2_u32.saturating_pow(failures))
         .min(LONGEST_WAIT);

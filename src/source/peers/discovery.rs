@@ -1,26 +1,13 @@
 //! Which replicas there are: the ready endpoints of the headless Service.
 
-use std::{collections::BTreeMap, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use futures_util::TryStreamExt;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::{
-    Api, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
-};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use kube::{Api, ResourceExt, api::ListParams};
+use tokio::{sync::watch, time::Instant};
 use tracing::warn;
 
-use crate::source::cluster::Cluster;
-
-/// A watch is renewed after this, so that a dead connection is noticed.
-const WATCH_SECONDS: u32 = 60;
-
-/// Before a watch that ended is begun anew.
-const AGAIN: Duration = Duration::from_secs(5);
+use crate::source::cluster::{Cluster, Event, Follow};
 
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
@@ -45,37 +32,21 @@ pub(super) async fn follow(
 ) {
     let (namespace, name) = service;
     let api: Api<EndpointSlice> = Api::namespaced(cluster.client, &namespace);
-    let config = watcher::Config::default()
-        .labels(&format!("kubernetes.io/service-name={name}"))
-        .timeout(WATCH_SECONDS);
-    let events = || watcher(api.clone(), config.clone()).default_backoff();
-    let mut watched = pin!(events());
+    let which = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
+    let mut followed = Follow::new(api, which);
     let mut slices: BTreeMap<String, EndpointSlice> = BTreeMap::new();
-    let mut listed: Option<BTreeMap<String, EndpointSlice>> = None;
     let mut told: Option<Instant> = None;
     loop {
-        match watched.try_next().await {
-            Ok(Some(watcher::Event::Init)) => {
-                listed = Some(BTreeMap::new());
-                continue;
+        match followed.next().await {
+            Ok(Event::Listed(all)) => {
+                let named = all.into_iter().map(|slice| (slice.name_any(), slice));
+                slices = named.collect();
             }
-            Ok(Some(watcher::Event::InitApply(slice))) => {
-                if let Some(listed) = &mut listed {
-                    listed.insert(slice.name_any(), slice);
-                }
-                continue;
-            }
-            Ok(Some(watcher::Event::InitDone)) => slices = listed.take().unwrap_or_default(),
-            Ok(Some(watcher::Event::Apply(slice))) => {
+            Ok(Event::Set(slice)) => {
                 slices.insert(slice.name_any(), slice);
             }
-            Ok(Some(watcher::Event::Delete(slice))) => {
+            Ok(Event::Deleted(slice)) => {
                 slices.remove(&slice.name_any());
-            }
-            Ok(None) => {
-                sleep(AGAIN).await;
-                watched.set(events());
-                continue;
             }
             Err(error) => {
                 let now = Instant::now();

@@ -14,7 +14,7 @@ fn service(ips: &[&str]) -> Service {
     serde_json::from_value(service).expect("a Service")
 }
 
-type Events = mpsc::UnboundedSender<watcher::Result<watcher::Event<Service>>>;
+type Events = mpsc::UnboundedSender<Result<Event<Service>, Failure>>;
 type Found = watch::Receiver<Option<Arc<[Address]>>>;
 
 /// Follows events that the test makes.
@@ -27,7 +27,6 @@ fn follow_events() -> (Events, Found) {
             namespace: "edge".to_owned(),
             name: "hawser".to_owned(),
             found: &found,
-            seen: None,
             empty_since: None,
             said: None,
         };
@@ -44,14 +43,8 @@ async fn next(found: &mut Found) -> String {
 }
 
 fn list(events: &Events, listed: Option<Service>) {
-    let listed = listed.into_iter().map(watcher::Event::InitApply);
-    let all = [watcher::Event::Init]
-        .into_iter()
-        .chain(listed)
-        .chain([watcher::Event::InitDone]);
-    for event in all {
-        events.send(Ok(event)).expect("it listens");
-    }
+    let listed = listed.into_iter().collect();
+    events.send(Ok(Event::Listed(listed))).expect("it listens");
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +56,7 @@ async fn addresses_are_sent_when_they_change() {
 
     list(&events, Some(service(&["203.0.113.1", "203.0.113.2"])));
     events
-        .send(Ok(watcher::Event::Apply(service(&["203.0.113.3"]))))
+        .send(Ok(Event::Set(service(&["203.0.113.3"]))))
         .expect("it listens");
     // The same in another order was not sent.
     assert_eq!(next(&mut found).await, "203.0.113.3");
@@ -76,15 +69,15 @@ async fn a_service_that_is_made_anew_never_empties_the_status() {
     assert_eq!(next(&mut found).await, "203.0.113.1");
     let start = Instant::now();
     events
-        .send(Ok(watcher::Event::Delete(service(&["203.0.113.1"]))))
+        .send(Ok(Event::Deleted(service(&["203.0.113.1"]))))
         .expect("it listens");
     tokio::time::sleep(GRACE / 2).await;
     events
-        .send(Ok(watcher::Event::Apply(service(&[]))))
+        .send(Ok(Event::Set(service(&[]))))
         .expect("it listens");
     tokio::time::sleep(GRACE / 4).await;
     events
-        .send(Ok(watcher::Event::Apply(service(&["203.0.113.9"]))))
+        .send(Ok(Event::Set(service(&["203.0.113.9"]))))
         .expect("it listens");
     assert_eq!(next(&mut found).await, "203.0.113.9");
     assert!(start.elapsed() < GRACE);
@@ -97,9 +90,7 @@ async fn a_service_that_stays_away_empties_the_status() {
     assert_eq!(next(&mut found).await, "203.0.113.1");
     let start = Instant::now();
     // An outage in between changes nothing.
-    events
-        .send(Err(watcher::Error::NoResourceVersion))
-        .expect("it listens");
+    events.send(Err(Failure::Silent)).expect("it listens");
     list(&events, None);
     assert_eq!(next(&mut found).await, "");
     assert!(start.elapsed() >= GRACE);
@@ -111,11 +102,7 @@ async fn an_outage_changes_nothing() {
     list(&events, Some(service(&["203.0.113.1"])));
     assert_eq!(next(&mut found).await, "203.0.113.1");
     for _ in 0..100 {
-        events
-            .send(Err(watcher::Error::NoResourceVersion))
-            .expect("it listens");
-        // A list that breaks off in its middle.
-        events.send(Ok(watcher::Event::Init)).expect("it listens");
+        events.send(Err(Failure::Silent)).expect("it listens");
         tokio::time::sleep(GRACE).await;
     }
     assert!(!found.has_changed().expect("it goes on"));
