@@ -274,6 +274,7 @@ impl RunArgs {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
             namespaces: self.watch_namespace.clone(),
+            peer_service: self.control.peer_service(),
             relist_guard: self.relist_guard,
             controller_name: self.controller_name.clone(),
         };

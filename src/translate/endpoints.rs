@@ -17,7 +17,7 @@ use super::{
 use crate::ir::Endpoint;
 
 /// The label that says whose addresses a slice holds.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// An EndpointSlice.
 #[derive(Debug)]

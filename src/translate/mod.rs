@@ -32,6 +32,7 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::ir;
 
+pub use endpoints::SERVICE_NAME;
 pub use prepare::{Prepared, prepare};
 pub use translator::{Delta, Translator};
 pub use verdict::{Condition, Verdict};

@@ -39,6 +39,7 @@ use self::{
     watch::Watch,
 };
 use super::rebuild::Rebuild;
+use crate::translate::SERVICE_NAME;
 
 pub use connect::{Cluster, ConnectError, connect};
 pub(in crate::source) use failure::Failure;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub context: Option<String>,
     /// `--watch-namespace`; empty = all.
     pub namespaces: Vec<String>,
+    /// `--peer-service`: no endpoint may have the address of another replica, so its slices are watched, too.
+    pub peer_service: Option<(String, String)>,
     /// `--relist-guard`; zero = off.
     pub relist_guard: Duration,
     /// `--controller-name`: what is written is written in its name.
@@ -72,28 +75,30 @@ pub async fn watch(
     stop: CancellationToken,
 ) {
     let metrics = Arc::clone(&rebuild.metrics);
-    let targets = targets(&settings.namespaces);
-    let kinds = targets.iter().map(|(kind, _)| *kind);
+    let targets = targets(&settings.namespaces, settings.peer_service.as_ref());
+    let kinds = targets.iter().map(|target| target.kind);
     let health = Arc::new(Health::new(kinds, Arc::clone(&metrics)));
     let targets: Vec<_> = targets
         .into_iter()
-        .map(|(kind, namespace)| (kind, namespace, Arc::new(Notify::new())))
+        .map(|target| (target, Arc::new(Notify::new())))
         .collect();
-    let rights = Arc::new(Rights::new(targets.iter().cloned()));
+    let rights = targets
+        .iter()
+        .map(|(target, relist)| (target.kind, target.namespace.clone(), Arc::clone(relist)));
+    let rights = Arc::new(Rights::new(rights));
     let (signals, received) = mpsc::channel(feed::QUEUE);
     let places = Arc::new(Semaphore::new(watch::PAGES));
     let watches = TaskTracker::new();
     let mut parts = Vec::new();
-    for (number, (kind, namespace, relist)) in targets.into_iter().enumerate() {
+    for (number, (target, relist)) in targets.into_iter().enumerate() {
         parts.push(Part {
-            kind,
+            kind: target.kind,
             known: Known::new(settings.relist_guard),
             relist: Arc::clone(&relist),
         });
         let watch = Watch {
             number,
-            kind,
-            namespace,
+            target,
             client: cluster.client.clone(),
             signals: signals.clone(),
             places: Arc::clone(&places),
@@ -117,20 +122,44 @@ pub async fn watch(
     tokio::join!(feed::run(feed, received, stop), watches.wait());
 }
 
+/// What one watch is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    kind: Kind,
+    /// `None`: of all namespaces, or none.
+    namespace: Option<String>,
+    /// Only objects with these labels.
+    labels: Option<String>,
+}
+
 /// What is watched: with namespaces, no call is made that needs rights on the whole cluster, but the one for
 /// `IngressClass`, which has no namespace and may fail.
-fn targets(namespaces: &[String]) -> Vec<(Kind, Option<String>)> {
+fn targets(namespaces: &[String], peers: Option<&(String, String)>) -> Vec<Target> {
     let mut names: Vec<_> = namespaces.iter().cloned().map(Some).collect();
     names.sort();
     names.dedup();
+    let target = |kind, namespace| Target {
+        kind,
+        namespace,
+        labels: None,
+    };
     let all = Kind::ALL.into_iter();
-    all.flat_map(|kind| {
+    let all = all.flat_map(|kind| {
         if names.is_empty() || !kind.is_namespaced() {
-            return vec![(kind, None)];
+            return vec![target(kind, None)];
         }
-        names.iter().cloned().map(|name| (kind, name)).collect()
-    })
-    .collect()
+        let names = names.iter().cloned();
+        names.map(|name| target(kind, name)).collect()
+    });
+    // The replicas' own namespace need not be one of those.
+    let unwatched = peers
+        .filter(|(namespace, _)| !names.is_empty() && !names.contains(&Some(namespace.clone())));
+    let peers = unwatched.map(|(namespace, service)| Target {
+        kind: Kind::EndpointSlice,
+        namespace: Some(namespace.clone()),
+        labels: Some(format!("{SERVICE_NAME}={service}")),
+    });
+    all.chain(peers).collect()
 }
 
 #[cfg(test)]
@@ -139,11 +168,29 @@ mod tests {
 
     #[test]
     fn with_namespaces_only_classes_are_asked_of_the_whole_cluster() {
-        assert_eq!(targets(&[]).len(), 5);
+        assert_eq!(targets(&[], None).len(), 5);
         let names = ["b", "a", "b"].map(str::to_owned);
-        let targets = targets(&names);
+        let targets = targets(&names, None);
         assert_eq!(targets.len(), 9);
-        let whole: Vec<_> = targets.iter().filter(|(_, name)| name.is_none()).collect();
-        assert_eq!(whole, [&(Kind::IngressClass, None)]);
+        let whole = targets.iter().filter(|target| target.namespace.is_none());
+        let whole: Vec<_> = whole.map(|target| target.kind).collect();
+        assert_eq!(whole, [Kind::IngressClass]);
+    }
+
+    #[test]
+    fn the_other_replicas_are_seen_where_nothing_else_is_watched() {
+        let peers = ("home".to_owned(), "peers".to_owned());
+        let names = |name: &str| [name.to_owned()];
+        let with = |name| targets(&names(name), Some(&peers));
+        let more = Target {
+            kind: Kind::EndpointSlice,
+            namespace: Some("home".to_owned()),
+            labels: Some("kubernetes.io/service-name=peers".to_owned()),
+        };
+        let mut expected = targets(&names("shop"), None);
+        expected.push(more);
+        assert_eq!(with("shop"), expected);
+        assert_eq!(with("home"), targets(&names("home"), None));
+        assert_eq!(targets(&[], Some(&peers)), targets(&[], None));
     }
 }

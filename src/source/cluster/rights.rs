@@ -121,7 +121,11 @@ fn closed(watches: &[Watched], namespace: &str, now: Instant) -> Standing {
         return Standing::Missing;
     }
     let mut others = watches.iter().filter_map(|it| it.namespace.as_deref());
-    let is_read = |other| of(watches, other).all(|it| it.state == State::Listed);
+    let is_read = |other| {
+        let mut all = of(watches, other);
+        // One that is looked at for the other replicas alone has no routes, and says nothing about who has rights.
+        of(watches, other).any(|it| it.kind.is_route()) && all.all(|it| it.state == State::Listed)
+    };
     if !others.any(|other| other != namespace && is_read(other)) {
         Standing::Missing
     } else if of(watches, namespace).all(|it| lasts(it, now)) {
@@ -196,6 +200,23 @@ mod tests {
             rights.forbidden(0, now);
             let standing = rights.forbidden(1, now);
             assert_ne!(standing, Standing::Empty);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_only_the_other_replicas_are_nothing_is_read() {
+        let watches = [
+            (Kind::Ingress, "closed"),
+            (Kind::Service, "closed"),
+            (Kind::EndpointSlice, "home"),
+        ];
+        let watches = watches.map(|(kind, name)| (kind, Some(name.to_owned()), Arc::default()));
+        let rights = Rights::new(watches.into_iter());
+        rights.listed(2);
+        let start = Instant::now();
+        for now in [start, start + LASTING] {
+            rights.forbidden(0, now);
+            assert_ne!(rights.forbidden(1, now), Standing::Empty);
         }
     }
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
+    Target,
     failure::Failure,
     health::Health,
     kind::Kind,
@@ -103,9 +104,7 @@ impl What {
 /// A watch.
 pub(super) struct Watch {
     pub(super) number: usize,
-    pub(super) kind: Kind,
-    /// `None`: of all namespaces, or none.
-    pub(super) namespace: Option<String>,
+    pub(super) target: Target,
     pub(super) client: kube::Client,
     pub(super) signals: mpsc::Sender<Signal>,
     /// [`PAGES`].
@@ -141,11 +140,13 @@ impl Watch {
     }
 
     async fn forever(&self) {
-        let api: Api<Raw> = match &self.namespace {
-            Some(namespace) => {
-                Api::namespaced_with(self.client.clone(), namespace, &self.kind.api_resource())
-            }
-            None => Api::all_with(self.client.clone(), &self.kind.api_resource()),
+        let api: Api<Raw> = match &self.target.namespace {
+            Some(namespace) => Api::namespaced_with(
+                self.client.clone(),
+                namespace,
+                &self.target.kind.api_resource(),
+            ),
+            None => Api::all_with(self.client.clone(), &self.target.kind.api_resource()),
         };
         let mut memory = Memory::default();
         loop {
@@ -167,7 +168,7 @@ impl Watch {
             }
             self.metrics
                 .source()
-                .restart(self.kind.as_str(), failure.reason());
+                .restart(self.target.kind.as_str(), failure.reason());
             let pause = self.failed(verb, &failure, &mut memory).await;
             memory.failures = memory.failures.saturating_add(1);
             tokio::select! {
@@ -198,6 +199,7 @@ impl Watch {
     async fn list(&self, api: &Api<Raw>, memory: &mut Memory) -> Result<String, Failure> {
         self.send(What::Begin).await;
         let mut params = ListParams::default().limit(PAGE);
+        params.label_selector.clone_from(&self.target.labels);
         loop {
             let page = timeout(ANSWER, api.list(&params)).await;
             let page = page.map_err(|_| Failure::Silent)??;
@@ -215,7 +217,10 @@ impl Watch {
             self.rights.listed(self.number);
             memory.listed = true;
             if std::mem::take(&mut memory.absent) {
-                info!(kind = self.kind.as_str(), "the kind can be watched now");
+                info!(
+                    kind = self.target.kind.as_str(),
+                    "the kind can be watched now"
+                );
             }
             return Ok(version);
         }
@@ -229,7 +234,8 @@ impl Watch {
         memory: &mut Memory,
     ) -> Result<String, Failure> {
         let seconds = u32::try_from(WATCH.as_secs()).unwrap_or(u32::MAX);
-        let params = WatchParams::default().timeout(seconds);
+        let mut params = WatchParams::default().timeout(seconds);
+        params.label_selector.clone_from(&self.target.labels);
         let asked = Instant::now();
         let stream = timeout(ANSWER, api.watch(&params, &from)).await;
         let mut stream = pin!(stream.map_err(|_| Failure::Silent)??);
@@ -291,7 +297,7 @@ impl Watch {
             self.rights.unknown(self.number);
         }
         match failure {
-            Failure::Absent if self.kind == Kind::WebSocketRoute => {
+            Failure::Absent if self.target.kind == Kind::WebSocketRoute => {
                 self.health.answered(self.number);
                 self.rights.listed(self.number);
                 if !memory.absent {
@@ -306,7 +312,7 @@ impl Watch {
             Failure::Absent => {
                 let why = format!(
                     "the API server does not know {} (404); does the kubeconfig name a Kubernetes API server?",
-                    self.kind.resource()
+                    self.target.kind.resource()
                 );
                 self.health.lost(self.number, &why, memory.listed);
                 backoff(memory.failures)
@@ -328,7 +334,7 @@ impl Watch {
             // Nothing is wrong unless it goes on.
             Failure::Desynced | Failure::Ended => {
                 debug!(
-                    kind = self.kind.as_str(),
+                    kind = self.target.kind.as_str(),
                     reason = failure.reason(),
                     "listing anew"
                 );
@@ -340,14 +346,14 @@ impl Watch {
     /// Names exactly what is missing, and takes it as listed and empty where that is safe. False: it may be over in a
     /// moment, so nothing is said yet.
     async fn forbidden(&self, verb: &str, memory: &mut Memory) -> bool {
-        let place = match (&self.namespace, self.kind.is_namespaced()) {
+        let place = match (&self.target.namespace, self.target.kind.is_namespaced()) {
             (Some(namespace), _) => format!("in the namespace {namespace}"),
             (None, true) => "in all namespaces".to_owned(),
             (None, false) => "(it is cluster-scoped)".to_owned(),
         };
         let what = format!(
             "no permission to {verb} {} {place}: grant list and watch",
-            self.kind.resource()
+            self.target.kind.resource()
         );
         if memory.listed && !memory.absent {
             let rest = if verb == "watch" {
@@ -369,7 +375,7 @@ impl Watch {
             Standing::Missing => self.health.warn(&format!("{what}; not ready until then")),
             // Told once: it may be meant.
             Standing::Empty if memory.absent => debug!("{what}"),
-            Standing::Empty if self.kind == Kind::IngressClass => {
+            Standing::Empty if self.target.kind == Kind::IngressClass => {
                 warn!("{what}; until then classes match by --ingress-class alone");
                 self.nothing(memory).await;
             }

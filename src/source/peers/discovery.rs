@@ -7,7 +7,10 @@ use kube::{Api, ResourceExt, api::ListParams};
 use tokio::{sync::watch, time::Instant};
 use tracing::warn;
 
-use crate::source::cluster::{Cluster, Event, Follow};
+use crate::{
+    source::cluster::{Cluster, Event, Follow},
+    translate::SERVICE_NAME,
+};
 
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
@@ -32,7 +35,7 @@ pub(super) async fn follow(
 ) {
     let (namespace, name) = service;
     let api: Api<EndpointSlice> = Api::namespaced(cluster.client, &namespace);
-    let which = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
+    let which = ListParams::default().labels(&format!("{SERVICE_NAME}={name}"));
     let mut followed = Follow::new(api, which);
     let mut slices: BTreeMap<String, EndpointSlice> = BTreeMap::new();
     let mut told: Option<Instant> = None;

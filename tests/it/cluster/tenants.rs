@@ -105,3 +105,31 @@ fn no_endpoint_leads_to_hawser_itself() {
         assert!(view.contains("it is Hawser's own address"), "{view}");
     });
 }
+
+/// Also where the replicas' own namespace is none of those that are watched.
+#[test]
+fn no_endpoint_leads_to_another_replica() {
+    let plane = plane();
+    plane.run(async || {
+        let home = plane.namespace("home").await;
+        let shop = plane.namespace("guest").await;
+        let peers = format!("{home}/peers");
+        let flags = ["--watch-namespace", &shop, "--peer-service", &peers];
+        let hawser = start(&plane, plane.admin(), &flags).await;
+        hawser.ready().await;
+        let http = origin::http_on(here()).await;
+        let yaml = manifest::service("guest", &[http.addr])
+            + &manifest::route("guest", "guest.test", "/", "guest", "");
+        apply(&plane, &shop, &yaml);
+        becomes(&hawser, "guest.test", 200).await;
+        // A Service beside theirs is no matter.
+        apply(&plane, &home, &manifest::service("others", &[http.addr]));
+        let replica = SocketAddr::new(here(), 9101);
+        apply(&plane, &home, &manifest::service("peers", &[replica]));
+        becomes(&hawser, "guest.test", 503).await;
+        let view = hawser.judged(1).await.to_string();
+        assert!(view.contains("it is Hawser's own address"), "{view}");
+        delete(&plane, &home, "endpointslices/peers-0");
+        becomes(&hawser, "guest.test", 200).await;
+    });
+}

@@ -29,6 +29,7 @@ fn settings(path: PathBuf, context: Option<&str>) -> Settings {
         kubeconfig: Some(path),
         context: context.map(str::to_owned),
         namespaces: Vec::new(),
+        peer_service: None,
         relist_guard: Duration::ZERO,
         controller_name: String::new(),
     }

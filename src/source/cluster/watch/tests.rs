@@ -41,8 +41,11 @@ async fn pages_come_as_fast_as_they_are_taken() {
     let (signals, mut received) = mpsc::channel(100);
     let watch = Watch {
         number: 0,
-        kind: Kind::Service,
-        namespace: None,
+        target: Target {
+            kind: Kind::Service,
+            namespace: None,
+            labels: None,
+        },
         client,
         signals,
         places: Arc::new(Semaphore::new(PAGES)),
