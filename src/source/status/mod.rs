@@ -112,11 +112,10 @@ pub async fn write(inputs: Inputs, stop: CancellationToken) {
         {
             under_way.push(run(&cluster, task));
         }
-        for lane in [Lane::Conditions, Lane::Counts] {
-            metrics
-                .status()
-                .queue(writer::manager(lane), reports.waiting(lane));
-        }
+        let objects = reports.waiting(Lane::Conditions) + reports.waiting(Lane::Addresses);
+        let status = metrics.status();
+        status.queue(writer::manager(Lane::Conditions), objects);
+        status.queue(writer::manager(Lane::Counts), reports.waiting(Lane::Counts));
         let busy = under_way.len() == UNDER_WAY;
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! Which object is written next: conditions before counts, never faster than allowed, failures later.
+//! Which object is written next: conditions first, never faster than allowed, failures later.
 //!
 //! It holds names only: what is written is decided when the turn comes, so many changes of an object are one
 //! write. At most one entry per object and lane, so it is bounded by the number of objects.
@@ -19,12 +19,14 @@ const MAX_DELAY: Duration = Duration::from_secs(30);
 /// Longest pause of everything while the API server fails: it is short, so that an outage ends soon.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a write is about. Each has its own pace.
+/// What a write is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
-    /// Conditions and addresses.
+    /// Conditions go before everything else.
     Conditions,
-    /// Counts: they give way to conditions.
+    /// Addresses have what conditions leave of their pace: a new one is that of every Ingress at once.
+    Addresses,
+    /// Counts have their own pace.
     Counts,
 }
 
@@ -43,7 +45,12 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Queue {
     conditions: Line,
+    addresses: Line,
     counts: Line,
+    /// Pace of conditions and addresses together.
+    objects: Bucket,
+    /// Pace of counts.
+    numbers: Bucket,
     /// Nothing goes out before.
     paused: Option<Instant>,
     /// Failures of the API server in a row.
@@ -54,8 +61,11 @@ impl Queue {
     /// An empty queue.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            conditions: Line::new(50, now),
-            counts: Line::new(2, now),
+            conditions: Line::default(),
+            addresses: Line::default(),
+            counts: Line::default(),
+            objects: Bucket::new(50, now),
+            numbers: Bucket::new(2, now),
             paused: None,
             failures: 0,
         }
@@ -65,6 +75,7 @@ impl Queue {
     pub(super) fn len(&self, lane: Lane) -> usize {
         match lane {
             Lane::Conditions => self.conditions.places.len(),
+            Lane::Addresses => self.addresses.places.len(),
             Lane::Counts => self.counts.places.len(),
         }
     }
@@ -80,20 +91,26 @@ impl Queue {
             return None;
         }
         self.paused = None;
-        self.conditions.wake(now);
-        self.counts.wake(now);
-        let lane = if self.conditions.ready.is_empty() {
-            Lane::Counts
+        for lane in [Lane::Conditions, Lane::Addresses, Lane::Counts] {
+            self.line(lane).wake(now);
+        }
+        // Counts are few a second: ten thousand addresses must not hold them up.
+        let lanes: &[Lane] = if self.conditions.ready.is_empty() {
+            &[Lane::Counts, Lane::Addresses]
         } else {
-            Lane::Conditions
+            &[Lane::Conditions]
         };
-        let object = self.line(lane).pop(now)?;
-        Some((lane, object))
+        lanes.iter().find_map(|&lane| {
+            if self.line(lane).ready.is_empty() || !self.bucket(lane).take(now) {
+                return None;
+            }
+            Some((lane, self.line(lane).pop()?))
+        })
     }
 
     /// What `pop` gave was not sent: that costs nothing of the pace.
     pub(super) fn refund(&mut self, lane: Lane) {
-        self.line(lane).bucket.tokens += 1.0;
+        self.bucket(lane).tokens += 1.0;
     }
 
     /// An attempt is over.
@@ -117,12 +134,14 @@ impl Queue {
 
     /// When `pop` may have something; `None`: not before the next `push` or `finish`.
     pub(super) fn wake(&self) -> Option<Instant> {
-        let lines = if self.conditions.ready.is_empty() {
-            [self.conditions.due(), self.counts.due()]
-        } else {
-            [self.conditions.due(), None]
-        };
-        let due = lines.into_iter().flatten().min()?;
+        let conditions = self.conditions.due(&self.objects);
+        let rest = [
+            self.addresses.due(&self.objects),
+            self.counts.due(&self.numbers),
+        ];
+        let rest = rest.into_iter().flatten();
+        let rest = rest.filter(|_| self.conditions.ready.is_empty());
+        let due = conditions.into_iter().chain(rest).min()?;
         Some(self.paused.map_or(due, |until| until.max(due)))
     }
 
@@ -134,18 +153,25 @@ impl Queue {
     fn line(&mut self, lane: Lane) -> &mut Line {
         match lane {
             Lane::Conditions => &mut self.conditions,
+            Lane::Addresses => &mut self.addresses,
             Lane::Counts => &mut self.counts,
+        }
+    }
+
+    fn bucket(&mut self, lane: Lane) -> &mut Bucket {
+        match lane {
+            Lane::Conditions | Lane::Addresses => &mut self.objects,
+            Lane::Counts => &mut self.numbers,
         }
     }
 }
 
 /// One lane.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Line {
     ready: VecDeque<ObjectKey>,
     waiting: BTreeSet<(Instant, ObjectKey)>,
     places: HashMap<ObjectKey, Place>,
-    bucket: Bucket,
 }
 
 #[derive(Debug, Default)]
@@ -158,15 +184,6 @@ struct Place {
 }
 
 impl Line {
-    fn new(rate: u32, now: Instant) -> Self {
-        Self {
-            ready: VecDeque::new(),
-            waiting: BTreeSet::new(),
-            places: HashMap::new(),
-            bucket: Bucket::new(rate, now),
-        }
-    }
-
     fn push(&mut self, object: &ObjectKey) {
         if let Some(place) = self.places.get_mut(object) {
             place.again = place.busy;
@@ -183,10 +200,7 @@ impl Line {
         }
     }
 
-    fn pop(&mut self, now: Instant) -> Option<ObjectKey> {
-        if self.ready.is_empty() || !self.bucket.take(now) {
-            return None;
-        }
+    fn pop(&mut self) -> Option<ObjectKey> {
         let object = self.ready.pop_front()?;
         if let Some(place) = self.places.get_mut(&object) {
             place.busy = true;
@@ -220,11 +234,11 @@ impl Line {
         self.waiting.insert((at, object.clone()));
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn due(&self, bucket: &Bucket) -> Option<Instant> {
         if self.ready.is_empty() {
             return self.waiting.first().map(|(at, _)| *at);
         }
-        Some(self.bucket.at)
+        Some(bucket.at)
     }
 }
 

@@ -222,7 +222,7 @@ impl Reports {
             };
             self.is_dirty.remove(&key);
             if self.plan(&key, now, clock).is_some() {
-                self.queue.push(Lane::Conditions, &key);
+                self.queue.push(lane(&key), &key);
             }
         }
         !self.dirty.is_empty()
@@ -242,7 +242,7 @@ impl Reports {
                 continue;
             }
             let planned = match lane {
-                Lane::Conditions => self.plan(&key, now, clock),
+                Lane::Conditions | Lane::Addresses => self.plan(&key, now, clock),
                 Lane::Counts => self.planned_counts(&key),
             };
             let stored = self.observed.get(&key);
@@ -400,6 +400,15 @@ impl Reports {
         let stored = current(&self.observed, key, entry)?;
         let counts = entry.counts(&stored)?;
         Some((entry.uid().to_owned(), Said::Counts(counts)))
+    }
+}
+
+/// Where what the manager `hawser` says about an object waits.
+fn lane(key: &ObjectKey) -> Lane {
+    if key.kind == "Ingress" {
+        Lane::Addresses
+    } else {
+        Lane::Conditions
     }
 }
 

@@ -76,7 +76,7 @@ impl Answer {
 /// The field manager of a lane.
 pub(super) fn manager(lane: Lane) -> &'static str {
     match lane {
-        Lane::Conditions => cluster::CONDITIONS,
+        Lane::Conditions | Lane::Addresses => cluster::CONDITIONS,
         Lane::Counts => cluster::COUNTS,
     }
 }

@@ -56,6 +56,38 @@ async fn counts_go_out_at_two_a_second_and_give_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ten_thousand_addresses_hold_up_no_condition_and_no_count() {
+    let start = Instant::now();
+    let mut queue = Queue::new(start);
+    for n in 0..10_000 {
+        queue.push(Lane::Addresses, &key(n));
+    }
+    let second = Duration::from_secs(1);
+    // What may come at once is spent.
+    drain(&mut queue, start + second).await;
+    let begun = Instant::now();
+    for n in 0..20 {
+        queue.push(Lane::Conditions, &key(n));
+    }
+    queue.push(Lane::Counts, &key(0));
+    let mut written = Vec::new();
+    while written.len() < 40 {
+        if let Some((lane, object)) = queue.pop(Instant::now()) {
+            queue.finish(lane, &object, Next::Done, Instant::now());
+            written.push(lane);
+        }
+        tokio::time::sleep_until(queue.wake().expect("more")).await;
+    }
+    assert_eq!(written[..20], [Lane::Conditions; 20]);
+    assert_eq!(written[20], Lane::Counts);
+    assert_eq!(written[21..], [Lane::Addresses; 19]);
+    // One pace for both.
+    let took = begun.elapsed();
+    assert!(took >= 35 * second / 50, "{took:?}");
+    assert!(took <= second, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_is_under_way_once() {
     let now = Instant::now();
     let mut queue = Queue::new(now);
