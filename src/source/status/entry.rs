@@ -29,6 +29,10 @@ const ECHO: Duration = Duration::from_secs(30);
 /// and nobody who makes DNS records of them sees none.
 const HANDOVER: Duration = Duration::from_secs(2);
 
+/// A class that became ours so long ago, and nobody has written since, is no news for whoever leads next: who wrote
+/// addresses meanwhile meant them.
+const TAKEOVER: Duration = Duration::from_mins(1);
+
 /// One object.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -42,6 +46,8 @@ pub(super) struct Entry {
     /// When counts were written last.
     counted: Option<Instant>,
     past: Past,
+    /// When its class became ours, until its addresses are written.
+    claimed: Option<Instant>,
     /// The API server does not take it: nothing is tried until something changes.
     pub(super) given_up: bool,
     /// When it is to be looked at again.
@@ -68,6 +74,8 @@ pub(super) struct Plan {
     pub(super) again: Option<Instant>,
     /// The other replicas cannot change it.
     pub(super) settled: bool,
+    /// Addresses of somebody else were found, and stay.
+    pub(super) foreign: bool,
 }
 
 impl Said {
@@ -87,6 +95,7 @@ impl Plan {
             write,
             again,
             settled: true,
+            foreign: false,
         }
     }
 }
@@ -101,6 +110,7 @@ impl Entry {
             pending: None,
             counted: None,
             past: Past::default(),
+            claimed: None,
             given_up: false,
             due: None,
         }
@@ -119,8 +129,16 @@ impl Entry {
         if revived || moved || verdict.version != self.verdict.version {
             self.since = now;
         }
+        if moved {
+            self.claimed = verdict.ours.then_some(now);
+        }
         self.given_up = false;
         self.verdict = verdict;
+    }
+
+    /// This replica writes from now on.
+    pub(super) fn lead(&mut self, now: Instant) {
+        self.claimed = self.claimed.filter(|at| now < *at + TAKEOVER);
     }
 
     /// Whether it is ours.
@@ -191,6 +209,7 @@ impl Entry {
             write,
             again: [outcome.again, echo].into_iter().flatten().min(),
             settled: outcome.settled,
+            foreign: false,
         }
     }
 
@@ -205,9 +224,15 @@ impl Entry {
         if !self.verdict.ours && now < handed_over {
             return Plan::rest(None, Some(handed_over));
         }
-        match ingress::step(self.verdict.ours, stored, want, &self.past, now) {
+        let (ours, new) = (self.verdict.ours, self.claimed.is_some());
+        match ingress::step(ours, new, stored, want, &self.past, now) {
             Step::Nothing => Plan::rest(None, None),
+            Step::Foreign => Plan {
+                foreign: self.past.found_foreign(),
+                ..Plan::rest(None, None)
+            },
             Step::There => {
+                self.claimed = None;
                 self.past.saw(want, now);
                 Plan::rest(None, None)
             }
@@ -258,7 +283,10 @@ impl Entry {
                 self.counted = Some(now);
                 self.pending = None;
             }
-            Said::Ingress(addresses) => self.past.saw(&addresses, now),
+            Said::Ingress(addresses) => {
+                self.claimed = None;
+                self.past.saw(&addresses, now);
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Its list of entries is one value: whoever applies it replaces all of it. Therefore Hawser writes the same
 //! addresses to an object once, and then only where the field is empty: two writers with different addresses
-//! come to rest. Two with the same own it together, and what one gives up stays the other's.
+//! come to rest. Two with the same own it together, and what one gives up stays the other's. What another writer's
+//! list says stays, unless the object came to us just now: then that one's is a leftover.
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(super) struct Past {
     had: Option<(Vec<Address>, Instant)>,
     /// It was emptied by us.
     emptied: bool,
+    /// It was said that somebody else's addresses stay.
+    told: bool,
 }
 
 /// What is to be done.
@@ -28,6 +31,8 @@ pub(super) struct Past {
 pub(super) enum Step {
     /// Not ours to touch.
     Nothing,
+    /// The object is ours, and what another writer says about it stays.
+    Foreign,
     /// It is as it should be.
     There,
     /// Look again then.
@@ -36,9 +41,10 @@ pub(super) enum Step {
     Apply(Vec<Address>),
 }
 
-/// What to do with an Ingress, `ours` or not.
+/// What to do with an Ingress, `ours` or not; `new`: its class has just become ours.
 pub(super) fn step(
     ours: bool,
+    new: bool,
     stored: &StoredIngress,
     want: &[Address],
     past: &Past,
@@ -61,11 +67,17 @@ pub(super) fn step(
     match &past.had {
         Some((had, _)) if *had == want && !there.is_empty() => Step::Nothing,
         Some((had, at)) if *had == want && now < *at + AGAIN => Step::Wait(*at + AGAIN),
+        _ if !there.is_empty() && there != want && !stored.ours && !new => Step::Foreign,
         _ => Step::Apply(want),
     }
 }
 
 impl Past {
+    /// Whether it is the first time that somebody else's addresses are found.
+    pub(super) fn found_foreign(&mut self) -> bool {
+        !std::mem::replace(&mut self.told, true)
+    }
+
     /// These addresses were applied, or found where they should be.
     pub(super) fn saw(&mut self, addresses: &[Address], now: Instant) {
         let addresses = sorted(addresses);

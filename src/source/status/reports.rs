@@ -11,6 +11,7 @@ use std::{
 use hashbrown::{HashMap, HashSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time::Instant;
+use tracing::info;
 
 use super::{
     counts::{Counts, Endpoints, Heard},
@@ -30,6 +31,9 @@ use crate::{
 
 /// Objects that are looked at before others get the thread.
 const BATCH: usize = 256;
+
+/// Ingresses with addresses of somebody else that are named in the log in one term.
+const MAX_NAMED: usize = 10;
 
 /// How long nothing is tried where Hawser has no right to write: at first short, for an API server that has just
 /// started knows no roles and refuses everything.
@@ -56,6 +60,8 @@ pub(super) struct Reports {
     addresses: Option<Arc<[Address]>>,
     /// Kinds and namespaces where Hawser may not write, until then.
     forbidden: HashMap<(String, String), Forbidden>,
+    /// Ingresses with addresses of somebody else in this term.
+    foreign: usize,
 }
 
 /// A kind and namespace where Hawser may not write.
@@ -92,6 +98,7 @@ impl Reports {
             heard: Heard::default(),
             addresses: None,
             forbidden: HashMap::new(),
+            foreign: 0,
         }
     }
 
@@ -337,6 +344,8 @@ impl Reports {
     fn start(&mut self, now: Instant) {
         self.active = Some(now);
         self.heard = Heard::default();
+        self.foreign = 0;
+        self.entries.values_mut().for_each(|entry| entry.lead(now));
         (self.seen, _) = self.observed.after(u64::MAX);
         for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             self.mark(key);
@@ -379,11 +388,21 @@ impl Reports {
             write,
             again,
             settled,
+            foreign,
         } = plan;
         if settled {
             self.open.remove(key);
         } else if !self.open.contains(key) {
             self.open.insert(key.clone());
+        }
+        if foreign {
+            self.foreign += 1;
+            if self.foreign <= MAX_NAMED {
+                info!(
+                    object = %key,
+                    "has addresses that another controller wrote: they stay; empty status.loadBalancer to have Hawser's"
+                );
+            }
         }
         if entry.due != again {
             if let Some(before) = entry.due {

@@ -311,6 +311,76 @@ async fn what_was_ours_while_nobody_ran_is_taken_back() {
     );
 }
 
+/// Another controller writes its addresses to an Ingress.
+fn rewrite(observed: &Observed, key: &ObjectKey, ip: &str) {
+    let mut object = StoredObject::clone(&observed.get(key).unwrap());
+    object.status = StoredStatus::Ingress(StoredIngress {
+        addresses: vec![Address::Ip(ip.into())],
+        ours: false,
+    });
+    observed.apply([(key.clone(), Some(object))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_new_leader_touches_what_another_controller_wrote() {
+    let address = |ip: &str| Some(Arc::from([Address::Ip(ip.into())]));
+    let mut world = World::new();
+    let web = key("Ingress", "web");
+    world.create(&web, 1);
+    world.judged(&[verdict(&web, 1, true)]);
+    world.reports.addresses(address("192.0.2.1"));
+    world.lead(Vec::new());
+    assert_eq!(world.run(SECOND).await.len(), 1);
+    rewrite(&world.observed, &web, "198.51.100.1");
+    assert!(world.run(100 * SECOND).await.is_empty());
+    for new in ["192.0.2.1", "192.0.2.2"] {
+        world
+            .reports
+            .standing(false, Arc::default(), Instant::now());
+        world.reports.addresses(address(new));
+        world.lead(Vec::new());
+        assert!(world.run(100 * SECOND).await.is_empty(), "{new}");
+    }
+    // Another process, too.
+    let mut next = World {
+        observed: Arc::clone(&world.observed),
+        ..World::new()
+    };
+    next.reports = Reports::new(Arc::clone(&world.observed), Instant::now());
+    next.judged(&[verdict(&web, 1, true)]);
+    next.reports.addresses(address("192.0.2.1"));
+    next.lead(Vec::new());
+    assert!(next.run(100 * SECOND).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_class_before_left_is_taken_over_once() {
+    let mut world = World::new();
+    let web = key("Ingress", "web");
+    world.create(&web, 1);
+    rewrite(&world.observed, &web, "198.51.100.1");
+    let addresses = Some(Arc::from([Address::Ip("192.0.2.1".into())]));
+    world.reports.addresses(addresses);
+    world.judged(&[verdict(&web, 1, false)]);
+    world.lead(Vec::new());
+    assert!(world.run(SECOND).await.is_empty(), "not ours");
+    // The leader changes right after the class.
+    world
+        .reports
+        .standing(false, Arc::default(), Instant::now());
+    world.judged(&[verdict(&web, 1, true)]);
+    tokio::time::sleep(10 * SECOND).await;
+    world.lead(Vec::new());
+    assert_eq!(world.run(SECOND).await.len(), 1);
+
+    rewrite(&world.observed, &web, "198.51.100.1");
+    world
+        .reports
+        .standing(false, Arc::default(), Instant::now());
+    world.lead(Vec::new());
+    assert!(world.run(100 * SECOND).await.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_thousand_ingresses_are_a_thousand_writes() {
     let mut world = World::new();
