@@ -83,8 +83,12 @@ pub async fn tell(mut inputs: Inputs, stop: CancellationToken) {
     }
 }
 
-/// One term of leadership.
+/// One term of leadership. Like the status, nothing is written before the others were asked: who led before may still
+/// be telling.
 async fn lead(inputs: &mut Inputs) {
+    if inputs.peers.wait_for(|view| view.complete).await.is_err() {
+        std::future::pending::<()>().await;
+    }
     let (queue, waiting) = mpsc::channel(MAX_WAITING);
     let queue = Queue {
         queue,

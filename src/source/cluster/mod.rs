@@ -44,6 +44,8 @@ use crate::translate::SERVICE_NAME;
 pub use connect::{Cluster, ConnectError, connect};
 pub(in crate::source) use failure::Failure;
 pub(in crate::source) use follow::{Event, Follow};
+#[cfg(test)]
+pub(in crate::source) use managers::Managers;
 pub(in crate::source) use managers::{CONDITIONS, COUNTS};
 pub use observed::{
     Address, Observed, StoredCondition, StoredIngress, StoredObject, StoredRoute, StoredStatus,

@@ -9,7 +9,7 @@ use crate::{
         review,
     },
     ir::ObjectVersion,
-    source::rebuild::Moves,
+    source::{cluster::Managers, rebuild::Moves},
     translate::{self, Condition, Verdict},
 };
 
@@ -112,6 +112,52 @@ async fn an_object_that_flaps_is_held_back() {
     assert_eq!(told(&mut memory, &bad).1, 1, "held back");
     advance(Duration::from_mins(5)).await;
     assert_eq!(told(&mut memory, &well).0.len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_told_before_the_others_were_asked() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let url = format!("http://{}", server.local_addr().expect("an address"));
+    let config = kube::Config::new(url.parse().expect("a URL"));
+    let verdicts = Arc::new(Verdicts::default());
+    let bad = verdict("1", &[(accepted::INVALID_SPEC, "no")], &[]);
+    verdicts.apply([(bad.object.clone(), Some(bad))]);
+    let (view, peers) = watch::channel(Arc::default());
+    let (_leader, leader) = watch::channel(lease::Leadership::default());
+    let mut inputs = Inputs {
+        cluster: Cluster {
+            client: kube::Client::try_from(config).expect("a client"),
+            namespace: "team".into(),
+            managers: Managers::default(),
+        },
+        verdicts,
+        leader,
+        peers,
+        lease: lease::Settings {
+            namespace: "team".into(),
+            name: "hawser".into(),
+            identity: "a".into(),
+        },
+        controller: "hawser.dev/ingress-controller".into(),
+        metrics: Metrics::new(),
+    };
+    let mut term = std::pin::pin!(lead(&mut inputs));
+    tokio::select! {
+        biased;
+        () = &mut term => panic!("the term ended"),
+        _ = server.accept() => panic!("it asked for something"),
+        () = tokio::time::sleep(Duration::from_millis(200)) => {}
+    }
+    view.send_replace(Arc::new(View {
+        complete: true,
+        replicas: Vec::new(),
+    }));
+    tokio::select! {
+        () = term => panic!("the term ended"),
+        tells = server.accept() => assert!(tells.is_ok()),
+    }
 }
 
 /// Reasons of what translation really writes.
