@@ -68,6 +68,7 @@ struct Address {
 impl Slice {
     pub(super) fn new(slice: &v1::EndpointSlice) -> Self {
         let mut ignored = Listed::default();
+        let namespace = prepare::namespace(&slice.metadata);
         let service = slice
             .metadata
             .labels
@@ -84,10 +85,10 @@ impl Slice {
             .endpoints
             .iter()
             .filter(|_| !by_name)
-            .filter_map(|endpoint| address(endpoint, &mut ignored));
+            .filter_map(|endpoint| address(endpoint, &namespace, &mut ignored));
         let endpoints = endpoints.collect();
         Self {
-            namespace: prepare::namespace(&slice.metadata),
+            namespace,
             service: service.map(|name| name.as_str().into()),
             name: prepare::name(&slice.metadata),
             endpoints,
@@ -131,11 +132,20 @@ impl Slice {
 }
 
 /// An endpoint has one address; no meaning is defined for further ones.
-fn address(endpoint: &v1::Endpoint, ignored: &mut Listed<String>) -> Option<Address> {
+fn address(
+    endpoint: &v1::Endpoint,
+    namespace: &str,
+    ignored: &mut Listed<String>,
+) -> Option<Address> {
     let (first, further) = endpoint.addresses.split_first()?;
     // An IPv4 address in IPv6 clothes must not get past the checks.
     let ip = first.parse::<IpAddr>().map(|ip| ip.to_canonical());
     let bad = ip.as_ref().map_or(Some("it is no IP address"), refused);
+    // Who says so by mistake is told. Who means it leaves the reference out.
+    let target = endpoint.target_ref.as_ref();
+    let other = target.and_then(|target| target.namespace.as_deref());
+    let foreign = other.is_some_and(|other| !other.is_empty() && other != namespace);
+    let bad = bad.or(foreign.then_some("its targetRef is in another namespace"));
     if let Some(why) = bad {
         ignored.push(format!(
             "has the address {}, which is ignored: {why}",
@@ -277,7 +287,7 @@ mod tests {
             addresses: vec!["10.0.0.1".into()],
             ..Default::default()
         };
-        let found = address(&endpoint, &mut Listed::default()).unwrap();
+        let found = address(&endpoint, "shop", &mut Listed::default()).unwrap();
         assert!(found.ready && found.serving && !found.terminating);
     }
 }
