@@ -287,14 +287,12 @@ impl<F: Future, H> Future for Holding<F, H> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         let polled = catch_unwind(AssertUnwindSafe(|| this.tunnel.poll(cx)));
-        match polled {
-            Ok(polled) => polled.map(drop),
-            Err(_) => {
-                this.metrics.connection_panic();
-                tracing::error!("a tunnel ended by a panic; this is a bug, please report it");
-                Poll::Ready(())
-            }
+        if let Ok(polled) = polled {
+            return polled.map(drop);
         }
+        this.metrics.connection_panic();
+        tracing::error!("a tunnel ended by a panic; this is a bug, please report it");
+        Poll::Ready(())
     }
 }
 

@@ -23,7 +23,7 @@ use crate::kit::{
 const CONVERGED: Duration = Duration::from_secs(30);
 
 /// Four times as long as a Lease is held.
-const OUTAGE: Duration = Duration::from_secs(60);
+const OUTAGE: Duration = Duration::from_mins(1);
 
 /// Three replicas with sockets on each, routes that nothing happens to, `chat` with the sockets and `changing`.
 struct Scene<'a> {

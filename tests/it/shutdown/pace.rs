@@ -163,7 +163,10 @@ async fn thousands_of_tunnels_are_told_evenly() {
             *causes.entry(format!("{cause} {loss}")).or_default() += 1;
         }
     }
-    assert_eq!(without, 0, "each one got a Close with code 1012: {causes:?}");
+    assert_eq!(
+        without, 0,
+        "each one got a Close with code 1012: {causes:?}"
+    );
     assert_eq!(bins.iter().sum::<usize>(), sockets);
     for (second, &count) in bins.iter().enumerate().skip(1) {
         assert!(
