@@ -55,6 +55,7 @@ pub async fn follow(
                 found: &found,
                 empty_since: None,
                 said: None,
+                told: None,
             };
             tokio::select! {
                 () = followed.run(events) => {}
@@ -96,6 +97,8 @@ struct Followed<'a> {
     empty_since: Option<Instant>,
     /// When a problem was last written to the log.
     said: Option<Instant>,
+    /// What was said last about a Service without addresses: whether it is missing. Each list finds it so again.
+    told: Option<bool>,
 }
 
 impl Followed<'_> {
@@ -136,6 +139,7 @@ impl Followed<'_> {
         match addresses {
             Some(addresses) if !addresses.is_empty() => {
                 self.empty_since = None;
+                self.told = None;
                 send(self.found, &addresses);
                 return;
             }
@@ -145,15 +149,19 @@ impl Followed<'_> {
         if !known {
             self.empty_since.get_or_insert_with(Instant::now);
         }
+        if self.told == Some(missing) || !self.may_speak() {
+            return;
+        }
+        self.told = Some(missing);
         let service = format!("{}/{}", self.namespace, self.name);
-        if missing && self.may_speak() {
+        if missing {
             warn!(
                 service,
                 "the Service of --publish-service does not exist: create it or correct the flag; the last addresses \
                  stay in the status of Ingress objects for {} s",
                 GRACE.as_secs()
             );
-        } else if self.may_speak() {
+        } else {
             warn!(
                 service,
                 "the Service of --publish-service has no address yet; Ingress objects get theirs when it has"

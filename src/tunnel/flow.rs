@@ -53,6 +53,10 @@ pub(super) struct Flow {
     heard: bool,
     /// What of the source is let through per second.
     rates: Option<Box<Rates>>,
+    /// The source was not read because its share is used up.
+    refused: bool,
+    /// Until when that lasted the last time. What came before may wait unread, so nobody may call it silent before.
+    withheld: Option<Instant>,
     /// Since they were last taken.
     pub(super) counts: Counts,
 }
@@ -68,6 +72,8 @@ impl Flow {
             splice,
             heard: false,
             rates: rates.map(Box::new),
+            refused: false,
+            withheld: None,
             counts: Counts::default(),
         }
     }
@@ -97,6 +103,10 @@ impl Flow {
         };
         let now = Instant::now();
         let allowance = rates.allowance(now);
+        self.refused = allowance == 0;
+        if self.refused {
+            self.withheld = rates.ready();
+        }
         let before = self.counts;
         let moved = self.poll_once(cx, source, destination, scratch, rules, allowance);
         let read = self.counts.since(&before);
@@ -262,25 +272,30 @@ impl Flow {
         self.rates.is_none() && self.blocked().is_none()
     }
 
-    /// When the source is read again, where it has used up its share.
-    pub(super) fn resumes(&self, now: Instant) -> Option<Instant> {
-        self.read_since().filter(|ready| *ready > now)
+    /// When the source is to be read again, where it was not read because its share is used up; it may be time already.
+    pub(super) fn resumes(&self) -> Option<Instant> {
+        self.withheld.filter(|_| self.refused)
     }
 
-    /// Since when, or from when on, the source is read, where its share decides. What it sent before may wait unread,
-    /// so nobody may call it silent before.
-    pub(super) fn read_since(&self) -> Option<Instant> {
-        self.rates.as_ref()?.ready()
+    /// Until when the source was, or will be, withheld.
+    pub(super) fn withheld(&self) -> Option<Instant> {
+        self.withheld
     }
 
     /// Whether the destination got a Close.
     pub(super) fn gave_close(&self) -> bool {
-        self.passage.is_closed() && !self.out.is_lossy()
+        self.passage.is_closed() && self.is_flushed() && !self.out.is_lossy()
+    }
+
+    /// Why the destination takes nothing any more.
+    pub(super) fn broken_by(&self) -> Option<Loss> {
+        self.out.broken_by()
     }
 
     /// No limits of rate from now on.
     pub(super) fn lift_rates(&mut self) {
         self.rates = None;
+        self.refused = false;
     }
 
     /// Whether anything was read since this was asked last.

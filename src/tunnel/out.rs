@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{side::Side, splice::Pipe};
+use super::{outcome::Loss, side::Side, splice::Pipe};
 
 /// Passing on the end of the source as FIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub(super) struct Out {
     /// How much of `rest` is written.
     written: usize,
     fin: Fin,
-    /// The destination does not take anything any more.
-    broken: bool,
+    /// The destination does not take anything any more, and why.
+    broken: Option<Loss>,
     /// Something of what was to be written never was. A Close is the last of it.
     lossy: bool,
     /// Since when the destination takes nothing although something waits.
@@ -49,7 +49,7 @@ impl Out {
             rest: Vec::new(),
             written: 0,
             fin: Fin::No,
-            broken: false,
+            broken: None,
             lossy: false,
             blocked: None,
         }
@@ -57,7 +57,7 @@ impl Out {
 
     /// Something that goes behind everything that waits.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if self.broken {
+        if self.is_broken() {
             self.lossy = true;
         } else {
             self.rest.extend_from_slice(bytes);
@@ -83,7 +83,7 @@ impl Out {
         if bytes.is_empty() {
             return;
         }
-        if self.broken {
+        if self.is_broken() {
             self.lossy = true;
             return;
         }
@@ -98,9 +98,9 @@ impl Out {
         let taken = match sent {
             Poll::Pending => 0,
             Poll::Ready(Ok(taken)) if taken > 0 => taken,
-            Poll::Ready(_) => {
+            Poll::Ready(refused) => {
                 self.lossy = true;
-                return self.break_off();
+                return self.break_off(refused.err().as_ref());
             }
         };
         self.rest
@@ -127,7 +127,7 @@ impl Out {
                     return moved;
                 }
                 Poll::Ready(Ok(taken)) if taken > 0 => self.written += taken,
-                Poll::Ready(_) => self.break_off(),
+                Poll::Ready(refused) => self.break_off(refused.err().as_ref()),
             }
             moved = true;
         }
@@ -135,7 +135,7 @@ impl Out {
             self.forget();
         }
         self.blocked = None;
-        if self.fin == Fin::Wanted && !self.broken {
+        if self.fin == Fin::Wanted && !self.is_broken() {
             moved |= self.poll_fin(cx, to).is_ready();
         }
         moved
@@ -151,14 +151,17 @@ impl Out {
     /// Sends FIN. A failure says what a read of that side will say too.
     fn poll_fin<D: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut D) -> Poll<()> {
         let result = ready!(Pin::new(to).poll_shutdown(cx));
-        self.broken |= result.is_err();
+        if let Err(error) = &result {
+            self.broken.get_or_insert(Loss::of(error));
+        }
         self.fin = Fin::Done;
         Poll::Ready(())
     }
 
     /// Writing failed: there is nobody to write to, but the source goes on being read.
-    fn break_off(&mut self) {
-        self.broken = true;
+    fn break_off(&mut self, error: Option<&io::Error>) {
+        let by = error.map_or(Loss::Reset, Loss::of);
+        self.broken.get_or_insert(by);
         self.drop_rest();
     }
 
@@ -191,7 +194,7 @@ impl Out {
                     return moved;
                 }
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => self.break_off(),
+                Poll::Ready(Err(error)) => self.break_off(Some(&error)),
             }
             moved = true;
         }
@@ -222,6 +225,11 @@ impl Out {
 
     /// The destination does not take anything any more.
     pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Why it does not.
+    pub(super) fn broken_by(&self) -> Option<Loss> {
         self.broken
     }
 

@@ -152,10 +152,12 @@ pub enum Loss {
 impl Loss {
     /// What an error of a socket says about its peer.
     pub(super) fn of(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::TimedOut {
-            Self::TcpTimeout
-        } else {
-            Self::Reset
+        match error.kind() {
+            // Linux tells the last ICMP or ARP error in place of the time-out, if there was one.
+            io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable => Self::TcpTimeout,
+            _ => Self::Reset,
         }
     }
 

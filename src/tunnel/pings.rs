@@ -120,7 +120,7 @@ impl Ping {
     /// Since when the answer could have been read.
     fn waits_since(&self, from: &Flow) -> Option<Instant> {
         self.sent
-            .map(|sent| from.read_since().map_or(sent, |since| since.max(sent)))
+            .map(|sent| from.withheld().map_or(sent, |until| until.max(sent)))
     }
 
     fn is_late(&mut self, to: &Flow, from: &mut Flow, timeout: Duration, now: Instant) -> bool {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep};
 use super::{
     counts::Counts,
     flow::{Flow, SCRATCH_BYTES},
-    outcome::{Cause, Loss, Order, Verdict},
+    outcome::{Cause, Initiator, Loss, Order, Verdict},
     passage::{Place, To},
     pings::{Pings, Silent},
     rates::Rates,
@@ -252,16 +252,25 @@ impl<C: Side, B: Side> Pump<C, B> {
     /// What is to be said about the end: as far as it has come, `None` before it has begun.
     pub(super) fn verdict(&self) -> Option<Verdict> {
         let verdict = self.verdict?;
-        let flows = [&self.up, &self.down];
+        let flows = [&self.down, &self.up];
         // A code of ours that reached nobody is none.
-        let was_seen = |code: &u16| {
-            flows.iter().any(|flow| {
-                let seen = flow.passage.seen().and_then(|close| close.code);
-                seen == Some(*code) || (flow.passage.own_code() == Some(*code) && flow.gave_close())
-            })
+        let mut given = flows.iter().filter(|flow| flow.gave_close());
+        let given = given.find_map(|flow| flow.passage.own_code());
+        let seen = |flow: &&Flow| flow.passage.seen()?.code;
+        let code = match verdict.cause.initiator() {
+            Initiator::Hawser => given.or(flows.iter().find_map(seen)),
+            // A peer's own Close, or ours about its loss.
+            _ if flows
+                .iter()
+                .filter_map(seen)
+                .any(|code| verdict.code == Some(code)) =>
+            {
+                verdict.code
+            }
+            _ => given,
         };
         Some(Verdict {
-            code: verdict.code.filter(was_seen),
+            code,
             client_got_close: self.down.gave_close(),
             backend_got_close: self.up.gave_close(),
             ..verdict
@@ -323,7 +332,9 @@ impl<C: Side, B: Side> Pump<C, B> {
             if let Some(pings) = &mut self.pings {
                 pings.follow(&mut self.up, &mut self.down, now);
             }
-            if self.stalled && self.up.blocked().or(self.down.blocked()).is_none() {
+            let gone = [&self.up, &self.down].map(|flow| flow.is_broken() || flow.source_ended());
+            let blocked = self.up.blocked().or(self.down.blocked());
+            if self.stalled && blocked.is_none() && gone == [false; 2] {
                 self.stalled = false;
                 stall::over(&self.client, &self.backend);
             }
@@ -369,10 +380,12 @@ impl<C: Side, B: Side> Pump<C, B> {
     fn judge(&mut self, moved: bool, order: Option<Order>) -> bool {
         // A side that takes nothing any more may have said why: it is read as far as it goes.
         if self.up.is_broken() && !moved {
-            self.down.fail_source(Loss::Reset);
+            self.down
+                .fail_source(self.up.broken_by().unwrap_or(Loss::Reset));
         }
         if self.down.is_broken() && !moved {
-            self.up.fail_source(Loss::Reset);
+            self.up
+                .fail_source(self.down.broken_by().unwrap_or(Loss::Reset));
         }
         let code = |flow: &Flow| flow.passage.seen().and_then(|close| close.code);
         if self.up.passage.is_closed() {
@@ -405,11 +418,20 @@ impl<C: Side, B: Side> Pump<C, B> {
 
     /// A side is gone: the other one is told. `declared` = how, where its socket has not said so.
     fn lose(&mut self, side: Silent, cause: Cause, declared: Option<Loss>) -> bool {
-        let (flow, code) = match side {
-            Silent::Client => (&mut self.up, close::GOING_AWAY),
-            Silent::Backend => (&mut self.down, close::BAD_GATEWAY),
+        let (flow, back, code) = match side {
+            Silent::Client => (&mut self.up, &self.down, close::GOING_AWAY),
+            Silent::Backend => (&mut self.down, &self.up, close::BAD_GATEWAY),
         };
-        let loss = flow.loss().or(declared);
+        // Of an error the kernel tells once: whoever reads after a write that failed sees an end.
+        let loss = match (flow.loss(), back.broken_by()) {
+            (Some(Loss::Fin), Some(by)) => Some(by),
+            (loss, _) => loss.or(declared),
+        };
+        // It had as long as `limits.writeStall` grants, and nobody knows whether it lives.
+        let loss = match loss {
+            Some(Loss::TcpTimeout) if self.stalled => Some(Loss::WriteStall),
+            loss => loss,
+        };
         if !flow.source_ended() {
             flow.fail_source(declared.unwrap_or(Loss::Reset));
         }
@@ -471,13 +493,6 @@ impl<C: Side, B: Side> Pump<C, B> {
     fn linger(&mut self) -> bool {
         self.up.abandon();
         self.down.abandon();
-        if let (Phase::Ending(_), Some(verdict)) = (&self.phase, &mut self.verdict) {
-            let flows = [&self.down, &self.up].into_iter();
-            let given = flows.filter(|flow| flow.gave_close());
-            let seen = self.down.passage.seen().or(self.up.passage.seen());
-            let mut given = given.filter_map(|flow| flow.passage.own_code());
-            verdict.code = given.next().or(seen.and_then(|close| close.code));
-        }
         self.phase = Phase::Lingering(Instant::now() + LINGER);
         true
     }
@@ -493,8 +508,11 @@ impl<C: Side, B: Side> Pump<C, B> {
 
     /// Since when no byte of the application moved that could have.
     fn idle_since(&self) -> Instant {
-        let read = [self.up.read_since(), self.down.read_since()];
-        read.into_iter().flatten().fold(self.active, Instant::max)
+        let withheld = [self.up.withheld(), self.down.withheld()];
+        withheld
+            .into_iter()
+            .flatten()
+            .fold(self.active, Instant::max)
     }
 
     /// When a side counts as silent if nothing changes.
@@ -514,8 +532,7 @@ impl<C: Side, B: Side> Pump<C, B> {
                 let flows = [&self.up, &self.down];
                 let silent = self.silent(policy);
                 let silent = silent.max(silent.and(self.second_look));
-                let now = Instant::now();
-                let rates = flows.map(|flow| flow.resumes(now));
+                let rates = flows.map(Flow::resumes);
                 let others = [self.lifetime].into_iter().chain(rates).flatten();
                 others.chain(silent).min()
             }
@@ -621,9 +638,7 @@ impl<C: Side, B: Side> Pump<C, B> {
                 && (stall::is_noticed(&self.up, now) || stall::is_noticed(&self.down, now))
             {
                 self.stalled = true;
-                let blocked = |flow: &Flow| flow.blocked().is_some();
-                stall::begins(&self.client, blocked(&self.down), stall);
-                stall::begins(&self.backend, blocked(&self.up), stall);
+                stall::begins(&self.client, &self.backend, stall);
             }
         }
     }

@@ -44,20 +44,18 @@ pub(super) fn is_over(flow: &Flow, limit: Option<Duration>, now: Instant) -> boo
         .is_some_and(|(since, limit)| now.saturating_duration_since(since) >= limit)
 }
 
-/// Bounds what the kernel keeps for one side of a stalled tunnel from now on. Failures change nothing that matters: the
-/// socket works as it did.
+/// Bounds what the kernel keeps of a stalled tunnel from now on. Failures change nothing that matters: the sockets work
+/// as they did.
 ///
-/// `blocked` = it is this side that takes nothing. The kernel does not tell one that is alive but does not read from
-/// one that vanished, so from now on it gives both as long as `limits.writeStall` does.
-pub(super) fn begins(side: &impl Side, blocked: bool, limit: Option<Duration>) {
-    if let Some(socket) = side.socket() {
+/// The kernel does not tell a side that is alive but does not read from one that vanished, so from now on it gives both
+/// as long as `limits.writeStall` does.
+pub(super) fn begins(client: &impl Side, backend: &impl Side, limit: Option<Duration>) {
+    for socket in [client.socket(), backend.socket()].into_iter().flatten() {
         let socket = SockRef::from(socket);
         let _bounded = socket.set_tcp_notsent_lowat(KERNEL_BYTES);
         let _bounded = socket.set_recv_buffer_size(KERNEL_BYTES as usize);
-        if blocked {
-            let patience = limit.map(|limit| limit.max(upstream::USER_TIMEOUT));
-            let _longer = socket.set_tcp_user_timeout(patience);
-        }
+        let patience = limit.map(|limit| limit.max(upstream::USER_TIMEOUT));
+        let _longer = socket.set_tcp_user_timeout(patience);
     }
 }
 

@@ -132,7 +132,9 @@ impl Replicas {
         let lease = self.lease(plane);
         let taken = lease["acquireTime"].as_str().and_then(|at| at.parse().ok());
         let taken: Timestamp = taken.expect("a time");
-        taken.duration_since(told)
+        let after = taken.duration_since(told);
+        assert!(after >= SignedDuration::ZERO, "it was taken before");
+        after
     }
 
     /// The one that leads, and the other.

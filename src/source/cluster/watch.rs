@@ -373,8 +373,11 @@ impl Watch {
                 "{what}; until then there are none as far as Hawser knows"
             )),
             Standing::Missing => self.health.warn(&format!("{what}; not ready until then")),
-            // Told once: it may be meant.
-            Standing::Empty if memory.absent => debug!("{what}"),
+            // Told once: it may be meant. The signal may have been lost with a batch that failed.
+            Standing::Empty if memory.absent => {
+                debug!("{what}");
+                self.nothing(memory).await;
+            }
             Standing::Empty if self.target.kind == Kind::IngressClass => {
                 warn!("{what}; until then classes match by --ingress-class alone");
                 self.nothing(memory).await;

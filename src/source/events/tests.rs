@@ -157,6 +157,7 @@ async fn nothing_is_told_before_the_others_were_asked() {
     tokio::select! {
         () = term => panic!("the term ended"),
         tells = server.accept() => assert!(tells.is_ok()),
+        () = tokio::time::sleep(Duration::from_secs(30)) => panic!("nothing is told"),
     }
 }
 

@@ -29,6 +29,7 @@ fn follow_events() -> (Events, Found) {
             found: &found,
             empty_since: None,
             said: None,
+            told: None,
         };
         followed.run(queue).await;
         // The last addresses stay readable.

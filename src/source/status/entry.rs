@@ -46,8 +46,8 @@ pub(super) struct Entry {
     /// When counts were written last.
     counted: Option<Instant>,
     past: Past,
-    /// When its class became ours, until its addresses are written.
-    claimed: Option<Instant>,
+    /// When its class became ours, until its addresses are written, and which ones were there then.
+    claimed: Option<(Instant, Option<Vec<Address>>)>,
     /// The API server does not take it: nothing is tried until something changes.
     pub(super) given_up: bool,
     /// When it is to be looked at again.
@@ -124,13 +124,16 @@ impl Entry {
             self.due = due;
             return;
         }
+        let away = !self.verdict.ours && now >= self.since + HANDOVER;
         let revived = dead(&self.verdict).is_some() && dead(&verdict).is_none();
         let moved = verdict.ours != self.verdict.ours;
         if revived || moved || verdict.version != self.verdict.version {
             self.since = now;
         }
         if moved {
-            self.claimed = verdict.ours.then_some(now);
+            // An IngressClass that is replaced is gone for a moment only; nothing changed hands.
+            self.claimed = (verdict.ours && away).then_some((now, None));
+            self.past = Past::default();
         }
         self.given_up = false;
         self.verdict = verdict;
@@ -138,7 +141,7 @@ impl Entry {
 
     /// This replica writes from now on.
     pub(super) fn lead(&mut self, now: Instant) {
-        self.claimed = self.claimed.filter(|at| now < *at + TAKEOVER);
+        self.claimed.take_if(|(at, _)| now >= *at + TAKEOVER);
     }
 
     /// Whether it is ours.
@@ -224,8 +227,11 @@ impl Entry {
         if !self.verdict.ours && now < handed_over {
             return Plan::rest(None, Some(handed_over));
         }
-        let (ours, new) = (self.verdict.ours, self.claimed.is_some());
-        match ingress::step(ours, new, stored, want, &self.past, now) {
+        let new = self.claimed.as_mut().is_some_and(|(_, left)| {
+            let left = left.get_or_insert_with(|| stored.addresses.clone());
+            *left == stored.addresses
+        });
+        match ingress::step(self.verdict.ours, new, stored, want, &self.past, now) {
             Step::Nothing => Plan::rest(None, None),
             Step::Foreign => Plan {
                 foreign: self.past.found_foreign(),

@@ -126,16 +126,7 @@ async fn a_client_that_does_not_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read() {
     let kit = tunnel().await;
-    // Fill everything until nothing moves any more.
-    let bytes = frame(&vec![7; 60_000]);
-    let mut still = 0;
-    while still < 10 {
-        match kit.backend.try_write(&bytes) {
-            Ok(_) => still = 0,
-            Err(_) => still += 1,
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    fill(&kit).await;
     let start = Instant::now();
     drain(&kit).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 6, "it cannot hold up the drain");
@@ -145,6 +136,19 @@ async fn a_client_that_does_not_read() {
     // The Close to the client was never written; the backend has its own.
     let got = (outcome.client_got_close, outcome.backend_got_close);
     assert_eq!((got, outcome.code), ((false, true), Some(1012)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_waits_at_the_cut_was_never_given() {
+    let kit = tunnel().await;
+    fill(&kit).await;
+    let _drained = drain(&kit);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    kit.registry.cut();
+    let outcome = kit.outcome.await.unwrap();
+    assert_eq!(outcome.cause, Cause::Drain);
+    let got = (outcome.client_got_close, outcome.backend_got_close);
+    assert_eq!((got, outcome.code), ((false, false), None));
 }
 
 #[tokio::test(start_paused = true)]

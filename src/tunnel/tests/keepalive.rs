@@ -295,20 +295,18 @@ async fn a_stall_that_is_over_is_forgotten() {
     assert_eq!(kit.registry.len(), 1);
 }
 
-/// Sends whole frames to the client until nothing moves any more. How many bytes were taken.
-async fn fill(kit: &Kit) -> usize {
-    let bytes = frame(&vec![7; 60_000]);
-    let (mut still, mut sent) = (0, 0);
-    while still < 10 {
-        let next = &bytes[sent % bytes.len()..];
-        match kit.backend.try_write(next) {
-            Ok(count) => {
-                still = 0;
-                sent += count;
-            }
-            Err(_) => still += 1,
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+/// Its own pongs are no activity, also where bytes are counted.
+#[tokio::test(start_paused = true)]
+async fn answered_pings_do_not_keep_a_limited_tunnel_open() {
+    let mut open = pinging(ir::PingTarget::Client);
+    open.policy.limits.bytes_per_second = Setting::field(Some(1_000_000));
+    open.policy.timeouts.idle = Setting::field(Some(Duration::from_secs(35)));
+    let mut kit = open.tunnel().await;
+    let start = Instant::now();
+    for _ in 0..3 {
+        let payload = expect_ping(&mut kit.client, false).await;
+        send(&mut kit.client, &masked_pong(&payload)).await;
     }
-    sent
+    expect(&mut kit.client, &own_close(1001)).await;
+    assert_eq!(start.elapsed().as_secs(), 35);
 }

@@ -291,3 +291,21 @@ fn reset(stream: TcpStream) {
 fn end(outcome: &Outcome) -> (Initiator, Cause, Option<u16>) {
     (outcome.initiator, outcome.cause, outcome.code)
 }
+
+/// Sends whole frames to the client until nothing moves any more. How many bytes were taken.
+async fn fill(kit: &Kit) -> usize {
+    let bytes = frame(&vec![7; 60_000]);
+    let (mut still, mut sent) = (0, 0);
+    while still < 10 {
+        let next = &bytes[sent % bytes.len()..];
+        match kit.backend.try_write(next) {
+            Ok(count) => {
+                still = 0;
+                sent += count;
+            }
+            Err(_) => still += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sent
+}

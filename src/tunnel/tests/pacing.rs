@@ -85,7 +85,8 @@ async fn a_hurry_and_a_cut() {
     registry.cut();
     registry.ended().await;
     assert!(start.elapsed() < Duration::from_secs(6));
-    assert_eq!(silent.outcome.await.unwrap().cause, Cause::Drain);
+    let expected = (Initiator::Hawser, Cause::Drain, Some(1012));
+    assert_eq!(end(&silent.outcome.await.unwrap()), expected);
 }
 
 #[tokio::test(start_paused = true)]

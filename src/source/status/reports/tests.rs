@@ -353,6 +353,40 @@ async fn no_new_leader_touches_what_another_controller_wrote() {
     assert!(next.run(100 * SECOND).await.is_empty());
 }
 
+/// An Ingress of ours that has our address, and what writes.
+async fn ingress_of_ours() -> (World, ObjectKey) {
+    let mut world = World::new();
+    let web = key("Ingress", "web");
+    world.create(&web, 1);
+    let addresses = Some(Arc::from([Address::Ip("192.0.2.1".into())]));
+    world.reports.addresses(addresses);
+    world.judged(&[verdict(&web, 1, true)]);
+    world.lead(Vec::new());
+    assert_eq!(world.run(SECOND).await.len(), 1);
+    (world, web)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_to_our_class_gets_our_address_again() {
+    let (mut world, web) = ingress_of_ours().await;
+    world.judged(&[verdict(&web, 1, false)]);
+    rewrite(&world.observed, &web, "198.51.100.1");
+    assert!(world.run(10 * SECOND).await.is_empty(), "it is theirs");
+    world.judged(&[verdict(&web, 1, true)]);
+    assert_eq!(world.run(10 * SECOND).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_that_is_replaced_gives_no_right_to_what_others_wrote() {
+    let (mut world, web) = ingress_of_ours().await;
+    rewrite(&world.observed, &web, "198.51.100.1");
+    assert!(world.run(10 * SECOND).await.is_empty());
+    world.judged(&[verdict(&web, 1, false)]);
+    assert!(world.run(SECOND).await.is_empty());
+    world.judged(&[verdict(&web, 1, true)]);
+    assert!(world.run(100 * SECOND).await.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_class_before_left_is_taken_over_once() {
     let mut world = World::new();
@@ -363,7 +397,7 @@ async fn what_the_class_before_left_is_taken_over_once() {
     world.reports.addresses(addresses);
     world.judged(&[verdict(&web, 1, false)]);
     world.lead(Vec::new());
-    assert!(world.run(SECOND).await.is_empty(), "not ours");
+    assert!(world.run(3 * SECOND).await.is_empty(), "not ours");
     // The leader changes right after the class.
     world
         .reports
