@@ -14,6 +14,16 @@ fn pinging(target: ir::PingTarget) -> Open {
     }
 }
 
+/// Gives a side that takes nothing a minute.
+fn patient() -> Open {
+    Open {
+        policy: policy(|policy| {
+            policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
+        }),
+        ..Open::default()
+    }
+}
+
 /// Reads a ping of ours and returns the payload, without its mask.
 async fn expect_ping(stream: &mut TcpStream, masked: bool) -> Vec<u8> {
     let mut got = vec![0; if masked { 14 } else { 10 }];
@@ -193,13 +203,7 @@ async fn lifetimes_end_spread_over_their_last_tenth() {
 
 #[tokio::test(start_paused = true)]
 async fn a_side_that_takes_nothing_is_noticed_and_ends() {
-    let open = Open {
-        policy: policy(|policy| {
-            policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
-        }),
-        ..Open::default()
-    };
-    let mut kit = open.tunnel().await;
+    let mut kit = patient().tunnel().await;
     fill(&kit).await;
     let start = Instant::now();
     let stalled = "hawser_websocket_stalled{kind=\"WebSocketRoute\",namespace=\"shop\",route=\"chat\",rule=\"socket\"} ";
@@ -218,13 +222,7 @@ async fn a_side_that_takes_nothing_is_noticed_and_ends() {
 /// Whoever reads nothing cannot make up for it by talking.
 #[tokio::test(start_paused = true)]
 async fn a_side_that_takes_nothing_ends_though_it_talks() {
-    let open = Open {
-        policy: policy(|policy| {
-            policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
-        }),
-        ..Open::default()
-    };
-    let mut kit = open.tunnel().await;
+    let mut kit = patient().tunnel().await;
     fill(&kit).await;
     let start = Instant::now();
     while !kit.outcome.is_finished() {
@@ -275,13 +273,7 @@ async fn who_is_slowed_down_is_not_silent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stall_that_is_over_is_forgotten() {
-    let open = Open {
-        policy: policy(|policy| {
-            policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
-        }),
-        ..Open::default()
-    };
-    let mut kit = open.tunnel().await;
+    let mut kit = patient().tunnel().await;
     let sent = fill(&kit).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     let mut left = sent;

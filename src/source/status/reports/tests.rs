@@ -76,6 +76,16 @@ impl World {
         }
     }
 
+    /// Another process that sees the same.
+    fn another(&self) -> Self {
+        let observed = Arc::clone(&self.observed);
+        Self {
+            reports: Reports::new(Arc::clone(&observed), Instant::now()),
+            observed,
+            ..Self::new()
+        }
+    }
+
     fn create(&self, key: &ObjectKey, generation: i64) {
         let status = match &*key.kind {
             "Ingress" => StoredStatus::Ingress(StoredIngress::default()),
@@ -192,11 +202,7 @@ async fn one_write_and_then_silence_also_for_a_new_leader() {
     assert_eq!(writes.len(), 1, "{writes:?}");
     assert_eq!(writes[0].manager, "hawser");
     assert_eq!(writes[0].status["reason"], "Programmed");
-    let mut next = World {
-        observed: Arc::clone(&world.observed),
-        ..World::new()
-    };
-    next.reports = Reports::new(Arc::clone(&world.observed), Instant::now());
+    let mut next = world.another();
     next.judged(&[verdict(&chat, 3, true)]);
     next.lead(vec![replica(1)]);
     assert!(next.run(100 * SECOND).await.is_empty(), "true stays true");
@@ -290,11 +296,7 @@ async fn what_was_ours_while_nobody_ran_is_taken_back() {
         .reports
         .count(&Endpoints::default(), &HashMap::new(), Instant::now());
     assert_eq!(world.run(SECOND).await.len(), 1);
-    let mut next = World {
-        observed: Arc::clone(&world.observed),
-        ..World::new()
-    };
-    next.reports = Reports::new(Arc::clone(&world.observed), Instant::now());
+    let mut next = world.another();
     next.judged(&[verdict(&chat, 1, false)]);
     next.lead(Vec::new());
     let mut writes = next.run(SECOND).await;
@@ -342,11 +344,7 @@ async fn no_new_leader_touches_what_another_controller_wrote() {
         assert!(world.run(100 * SECOND).await.is_empty(), "{new}");
     }
     // Another process, too.
-    let mut next = World {
-        observed: Arc::clone(&world.observed),
-        ..World::new()
-    };
-    next.reports = Reports::new(Arc::clone(&world.observed), Instant::now());
+    let mut next = world.another();
     next.judged(&[verdict(&web, 1, true)]);
     next.reports.addresses(address("192.0.2.1"));
     next.lead(Vec::new());
