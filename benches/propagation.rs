@@ -201,7 +201,7 @@ fn apply(rebuild: &mut Rebuild, changes: Vec<Changes>) -> (Vec<Duration>, Durati
     let mut took = Vec::with_capacity(changes.len());
     for changes in changes {
         let began = Instant::now();
-        rebuild.apply(changes);
+        assert!(rebuild.apply(changes));
         took.push(began.elapsed());
     }
     let worked = cpu().saturating_sub(before) / u32::try_from(took.len()).unwrap_or(1);

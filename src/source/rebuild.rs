@@ -110,7 +110,10 @@ impl Rebuild {
     /// may call it directly.
     ///
     /// Endpoints and verdicts follow every change, the table only one that makes it do anything different.
-    pub fn apply(&mut self, changes: Changes) {
+    ///
+    /// False: Hawser failed, and the changes may be lost.
+    #[must_use]
+    pub fn apply(&mut self, changes: Changes) -> bool {
         let count = changes.objects.len();
         let done = catch_unwind(AssertUnwindSafe(|| self.take(changes)));
         if done.is_err() {
@@ -119,6 +122,7 @@ impl Rebuild {
                 "{count} changes made Hawser fail; the last table stays live until the next change. Please report it"
             );
         }
+        done.is_ok()
     }
 
     fn take(&mut self, changes: Changes) {

@@ -51,14 +51,15 @@ const BATCH: usize = 2_000;
 
 /// Where changes go.
 pub(super) trait Sink: Send + 'static {
-    /// Makes them live.
-    fn apply(&mut self, changes: Changes);
+    /// Makes them live. False: they may be lost.
+    fn apply(&mut self, changes: Changes) -> bool;
 }
 
 impl Sink for Rebuild {
-    fn apply(&mut self, changes: Changes) {
-        Self::apply(self, changes);
+    fn apply(&mut self, changes: Changes) -> bool {
+        let done = Self::apply(self, changes);
         self.metrics.source_errors(self.refused());
+        done
     }
 }
 
@@ -190,7 +191,11 @@ impl<S: Sink> Feed<S> {
              Please report it"
         );
         self.metrics.source().failed();
-        // Pages, events and ends of lists may be lost, and changes that are marked as known: nothing is, any more.
+        self.lost();
+    }
+
+    /// Pages, events and ends of lists may be lost, and changes that are marked as known: nothing is, any more.
+    fn lost(&mut self) {
         self.prints = RandomState::new();
         let again = Instant::now() + AFTER_FAILURE;
         for part in &mut self.parts {
@@ -223,11 +228,19 @@ impl<S: Sink> Feed<S> {
         }
         self.started = true;
         self.tell_refused();
+        let gone = self.pending.iter();
+        let gone = gone.filter(|(_, change)| matches!(change, Change::Gone));
+        let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
         let changes = Changes {
             objects: std::mem::take(&mut self.pending).into_iter().collect(),
             since: self.since.take().unwrap_or_else(Instant::now),
         };
-        self.sink.apply(changes);
+        if !self.sink.apply(changes) {
+            // No list tells again of what is gone.
+            self.pending
+                .extend(gone.into_iter().map(|key| (key, Change::Gone)));
+            self.lost();
+        }
     }
 
     fn signal(&mut self, signal: Signal) {

@@ -23,9 +23,8 @@ pub(super) struct Handed {
 }
 
 impl Handed {
-    /// What is different in the view. From here on it counts as handed over.
-    pub(super) fn changes(&mut self, view: &View<'_, Prepared>) -> Vec<(ObjectKey, Change)> {
-        let changes = self.compare(view);
+    /// From here on the view counts as handed over.
+    pub(super) fn took(&mut self, view: &View<'_, Prepared>) {
         let objects = view.objects.iter();
         self.objects = objects
             .map(|(key, object)| ((*key).clone(), (*object).clone()))
@@ -34,10 +33,10 @@ impl Handed {
         self.refused = refused
             .map(|refusal| (refusal.key.clone(), Arc::clone(&refusal.problems)))
             .collect();
-        changes
     }
 
-    fn compare(&self, view: &View<'_, Prepared>) -> Vec<(ObjectKey, Change)> {
+    /// What is different in the view.
+    pub(super) fn changes(&self, view: &View<'_, Prepared>) -> Vec<(ObjectKey, Change)> {
         let mut changes: Vec<(&Key, Change)> = Vec::new();
         let there: HashSet<&Key> = view.objects.iter().map(|(key, _)| *key).collect();
         let refused: HashSet<&Key> = view.refused.iter().map(|refusal| &refusal.key).collect();

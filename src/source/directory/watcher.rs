@@ -21,9 +21,9 @@ impl Sink for Rebuild {
         self.metrics.source_event();
     }
 
-    fn apply(&mut self, changes: Changes, broken: usize) {
+    fn apply(&mut self, changes: Changes, broken: usize) -> bool {
         self.metrics.source_errors(broken);
-        Self::apply(self, changes);
+        Self::apply(self, changes)
     }
 }
 

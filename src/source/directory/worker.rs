@@ -53,8 +53,8 @@ const SCAN_AGAIN: Duration = Duration::from_millis(200);
 pub(super) trait Sink: Send + 'static {
     /// Files changed.
     fn event(&mut self);
-    /// These changes count now; so many files and objects are broken.
-    fn apply(&mut self, changes: Changes, broken: usize);
+    /// These changes count now; so many files and objects are broken. False: they may be lost.
+    fn apply(&mut self, changes: Changes, broken: usize) -> bool;
 }
 
 /// Watches one directory.
@@ -294,7 +294,9 @@ impl<S: Sink> Worker<S> {
             objects: self.handed.changes(&view),
             since: self.since.take().or(found).unwrap_or_else(Instant::now),
         };
-        self.sink.apply(changes, view.problems.len());
+        if self.sink.apply(changes, view.problems.len()) {
+            self.handed.took(&view);
+        }
         self.published = true;
     }
 }

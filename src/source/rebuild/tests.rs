@@ -89,10 +89,11 @@ fn refused(key: &ObjectKey, message: &str) -> (ObjectKey, Change) {
 }
 
 fn apply(rebuild: &mut Rebuild, objects: Vec<(ObjectKey, Change)>) -> u64 {
-    rebuild.apply(Changes {
+    let done = rebuild.apply(Changes {
         objects,
         since: Instant::now(),
     });
+    assert!(done);
     rebuild.live.load().generation()
 }
 

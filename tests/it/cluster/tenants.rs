@@ -122,12 +122,18 @@ fn no_endpoint_leads_to_another_replica() {
             + &manifest::route("guest", "guest.test", "/", "guest", "");
         apply(&plane, &shop, &yaml);
         becomes(&hawser, "guest.test", 200).await;
-        // A Service beside theirs is no matter.
+        // A Service beside theirs is no matter, and neither is its slice when it has long been seen.
         apply(&plane, &home, &manifest::service("others", &[http.addr]));
+        let more = manifest::route("more", "more.test", "/", "guest", "");
+        apply(&plane, &shop, &more);
+        becomes(&hawser, "more.test", 200).await;
+        for _ in 0..20 {
+            assert_eq!(status(&hawser, "guest.test").await, 200);
+        }
         let replica = SocketAddr::new(here(), 9101);
         apply(&plane, &home, &manifest::service("peers", &[replica]));
         becomes(&hawser, "guest.test", 503).await;
-        let view = hawser.judged(1).await.to_string();
+        let view = hawser.judged(2).await.to_string();
         assert!(view.contains("it is Hawser's own address"), "{view}");
         delete(&plane, &home, "endpointslices/peers-0");
         becomes(&hawser, "guest.test", 200).await;

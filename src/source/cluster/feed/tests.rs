@@ -8,10 +8,17 @@ use crate::source::cluster::StoredStatus;
 
 /// Batches that were made live: `Kind/name=word`.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Vec<String>>>>);
+struct Log {
+    batches: Arc<Mutex<Vec<Vec<String>>>>,
+    /// Say of the next batch that it failed.
+    fail: Arc<Mutex<bool>>,
+}
 
 impl Sink for Log {
-    fn apply(&mut self, changes: Changes) {
+    fn apply(&mut self, changes: Changes) -> bool {
+        if std::mem::take(&mut *self.fail.lock()) {
+            return false;
+        }
         let fails = |(key, _): &(ObjectKey, Change)| key.name == "poison-together";
         assert!(!changes.objects.iter().any(fails), "injected");
         let words = changes.objects.into_iter().map(|(key, change)| {
@@ -24,7 +31,8 @@ impl Sink for Log {
             };
             format!("{}/{}={word}", key.kind, key.name)
         });
-        self.0.lock().push(words.collect());
+        self.batches.lock().push(words.collect());
+        true
     }
 }
 
@@ -100,7 +108,7 @@ impl Case {
 
     /// What was made live since the last call.
     fn batches(&self) -> Vec<Vec<String>> {
-        std::mem::take(&mut *self.log.0.lock())
+        std::mem::take(&mut *self.log.batches.lock())
     }
 
     fn stored(&self, kind: Kind, name: &str) -> Option<Arc<StoredObject>> {
@@ -297,6 +305,26 @@ async fn after_any_other_failure_everything_is_listed_anew() {
     case.list(INGRESSES, &[ingress("a"), ingress("b")]);
     // What was known is read again: it may have been lost on its way.
     assert_eq!(case.batches(), [["Ingress/a=set", "Ingress/b=set"]]);
+}
+
+#[test]
+fn what_a_failed_batch_deleted_is_deleted_with_the_next_one() {
+    let mut case = Case::ready();
+    for name in ["a", "b", "c"] {
+        case.set(INGRESSES, ingress(name));
+    }
+    case.batches();
+    *case.log.fail.lock() = true;
+    case.delete(INGRESSES, ingress("a"));
+    *case.log.fail.lock() = true;
+    case.delete(INGRESSES, ingress("b"));
+    assert_eq!(case.batches(), Vec::<Vec<String>>::new());
+    assert!(case.feed.next().is_some(), "everything is listed anew");
+
+    // The list lacks them, as they are not known any more; what came back meanwhile is not deleted again.
+    case.list(INGRESSES, &[ingress("b"), ingress("c")]);
+    let all = ["Ingress/a=gone", "Ingress/b=set", "Ingress/c=set"];
+    assert_eq!(case.batches(), [all]);
 }
 
 #[test]

@@ -34,11 +34,9 @@ async fn endless() -> (kube::Client, Arc<AtomicUsize>) {
     (client.expect("a client"), asked)
 }
 
-#[tokio::test]
-async fn pages_come_as_fast_as_they_are_taken() {
-    let (client, asked) = endless().await;
+fn watch(client: kube::Client) -> (Watch, mpsc::Receiver<Signal>) {
     let metrics = Metrics::new();
-    let (signals, mut received) = mpsc::channel(100);
+    let (signals, received) = mpsc::channel(100);
     let watch = Watch {
         number: 0,
         target: Target {
@@ -57,6 +55,13 @@ async fn pages_come_as_fast_as_they_are_taken() {
         rights: Arc::new(Rights::new(std::iter::empty())),
         metrics,
     };
+    (watch, received)
+}
+
+#[tokio::test]
+async fn pages_come_as_fast_as_they_are_taken() {
+    let (client, asked) = endless().await;
+    let (watch, mut received) = watch(client);
     let stop = CancellationToken::new();
     let running = tokio::spawn(watch.run(stop.clone()));
     let begin = received.recv().await.expect("the list begins");
@@ -70,6 +75,31 @@ async fn pages_come_as_fast_as_they_are_taken() {
         assert_eq!(asked.load(Ordering::Relaxed), most);
         let page = received.recv().await.expect("a page");
         assert!(matches!(page.what, What::Page(_)));
+    }
+    stop.cancel();
+    running.await.expect("it ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_fails_begins_anew() {
+    let asked = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&asked);
+    let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        let asked = count.fetch_add(1, Ordering::Relaxed);
+        async move {
+            assert!(asked > 0, "injected");
+            std::future::pending::<Result<http::Response<kube::client::Body>, kube::Error>>().await
+        }
+    });
+    let (watch, mut received) = watch(kube::Client::new(service, "default"));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(watch.run(stop.clone()));
+    for _ in 0..2 {
+        let begin = received.recv().await.expect("the list begins");
+        assert!(matches!(begin.what, What::Begin));
+    }
+    while asked.load(Ordering::Relaxed) < 2 {
+        tokio::task::yield_now().await;
     }
     stop.cancel();
     running.await.expect("it ends");

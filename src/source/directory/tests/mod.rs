@@ -54,9 +54,10 @@ impl Sink for Recorder {
         Sink::event(&mut self.rebuild);
     }
 
-    fn apply(&mut self, changes: Changes, broken: usize) {
-        Sink::apply(&mut self.rebuild, changes, broken);
+    fn apply(&mut self, changes: Changes, broken: usize) -> bool {
+        let done = Sink::apply(&mut self.rebuild, changes, broken);
         self.history.lock().push(served(&self.rebuild.live));
+        done
     }
 }
 
