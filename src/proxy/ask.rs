@@ -74,7 +74,8 @@ pub(super) async fn ask(
         asked: false,
         waiting: None,
     };
-    answer_by_hyper(connection, answer, endpoint, request).await
+    // Boxed: most answers do without, and it is larger than all else about a handshake.
+    Box::pin(answer_by_hyper(connection, answer, endpoint, request)).await
 }
 
 /// The head of the request as bytes.

@@ -15,6 +15,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use http::HeaderValue;
 use hyper::{
     body::{Body, Incoming},
     server::conn::http1,
@@ -33,6 +34,7 @@ use super::{
     gate::{Control, Gate},
     http2, service,
     slots::Slot,
+    timer::Timer,
     upgrade::Handoff,
 };
 
@@ -61,6 +63,8 @@ pub(super) struct Connection {
     pub(super) proxy: Arc<Proxy>,
     /// Address of the client.
     pub(super) peer: SocketAddr,
+    /// The same as a field value, without its port.
+    pub(super) forwarded_for: HeaderValue,
     /// The gate's side of the story. About HTTP/2 it has nothing to say.
     pub(super) control: Control,
     /// Whether `--max-connections` was reached: every request is refused.
@@ -69,6 +73,8 @@ pub(super) struct Connection {
     pub(super) shutdown: Shutdown,
     /// Whether the last request was one of HTTP/1.0: the end of its answer may be the end of the connection.
     pub(super) unframed: AtomicBool,
+    /// For the request that waits for its response; another one meanwhile (of HTTP/2) makes its own.
+    pub(super) response_timer: Mutex<Timer>,
     /// Filled by the request whose 101 makes the connection a tunnel.
     pub(super) handoff: Mutex<Option<Handoff>>,
 }
@@ -111,10 +117,14 @@ async fn requests(
     let connection = Arc::new(Connection {
         proxy,
         peer,
+        // RFC 7239 section 6.2 calls an address that cannot be told so.
+        forwarded_for: HeaderValue::try_from(peer.ip().to_string())
+            .unwrap_or(HeaderValue::from_static("unknown")),
         control,
         over: slot.over,
         shutdown,
         unframed: AtomicBool::new(false),
+        response_timer: Mutex::default(),
         handoff: Mutex::new(None),
     });
     let answer = service_fn(|request| {

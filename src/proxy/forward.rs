@@ -4,18 +4,19 @@
 //! for the body when the backend connection is there and has taken the head, which is also when a client that
 //! waits for `100 Continue` gets it.
 
-use std::net::SocketAddr;
+use std::{future::poll_fn, net::SocketAddr};
 
 use http::{HeaderValue, Request, Response, Version, header::TRANSFER_ENCODING, request};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::upstream::PoolError;
 
 use super::{
     body::RequestBody,
     connection::Connection,
-    error::{BackendError, Error, Refused},
+    error::{BackendError, Error, Refused, Unserved},
     failover::Attempts,
     headers,
     record::Record,
@@ -40,7 +41,7 @@ pub(super) async fn forward(
         request.headers_mut(),
         policy,
         &headers::Client {
-            address: connection.peer.ip(),
+            address: &connection.forwarded_for,
             request_id: record.request_id(),
         },
     );
@@ -52,30 +53,34 @@ pub(super) async fn forward(
     }
 
     let mut attempts = Attempts::new(choice.backend()?);
+    // Not moved into the block, which would make room for it twice.
+    let mut unsent = Some(request);
     let exchange = async {
         loop {
             let endpoint = attempts.next()?;
             record.endpoint(endpoint.address());
             let connect = policy.timeouts.connect.value;
+            let request = unsent
+                .take()
+                .ok_or(Unserved::Internal("a request was sent twice"))?;
             let sent = connection.proxy.pool.request(&endpoint, request, connect);
             match sent.await {
                 Ok(response) => return Ok(response),
-                Err(PoolError::Connect {
-                    error,
-                    request: unsent,
-                }) => {
+                Err(PoolError::Connect { error, request }) => {
                     attempts.failed(error)?;
-                    request = *unsent;
+                    unsent = Some(*request);
                 }
                 Err(error) => return Err(failure(connection, endpoint.address(), error)),
             }
         }
     };
+    let mut timer = std::mem::take(&mut *connection.response_timer.lock());
     let too_late = async {
         match policy.timeouts.response.value {
             Some(limit) => {
                 progress.ended().await;
-                tokio::time::sleep(limit).await;
+                let deadline = Instant::now() + limit;
+                poll_fn(|cx| timer.poll_until(cx, deadline)).await;
             }
             None => std::future::pending().await,
         }
@@ -85,6 +90,7 @@ pub(super) async fn forward(
         result = exchange => result,
         () = too_late => Err(BackendError::ResponseTimeout.into()),
     };
+    *connection.response_timer.lock() = timer;
     let mut response = result?;
     *response.version_mut() = Version::HTTP_11;
     headers::towards_client(response.headers_mut(), policy);

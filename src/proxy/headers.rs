@@ -10,8 +10,6 @@
 //! `Via` is not added: backends such as nginx stop compressing when they see one (`gzip_proxied off`).
 //! One that the client sent passes.
 
-use std::net::IpAddr;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
@@ -34,20 +32,21 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// What Hawser says about the client.
-pub(super) struct Client {
+pub(super) struct Client<'a> {
     /// Address of the peer.
-    pub(super) address: IpAddr,
+    pub(super) address: &'a HeaderValue,
     /// Number of the request.
     pub(super) request_id: RequestId,
 }
 
 /// Makes the fields of a client's request those of the request to the backend.
-pub(super) fn towards_backend(headers: &mut HeaderMap, policy: &ir::Policy, client: &Client) {
+pub(super) fn towards_backend(headers: &mut HeaderMap, policy: &ir::Policy, client: &Client<'_>) {
     let trailers = lists(headers, &TE, "trailers");
     let asked_host = headers.get(HOST).cloned();
-    remove_hop_by_hop(headers);
-    headers.remove(EXPECT);
-    remove_claims(headers);
+    remove_named(headers);
+    remove_if(headers, |name| {
+        is_hop_by_hop(name) || *name == EXPECT || is_claim(name)
+    });
     edit(headers, &policy.headers.request);
 
     let host = match policy
@@ -66,14 +65,12 @@ pub(super) fn towards_backend(headers: &mut HeaderMap, policy: &ir::Policy, clie
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    if let Ok(address) = HeaderValue::try_from(client.address.to_string()) {
-        headers.insert(X_FORWARDED_FOR, address);
-    }
+    headers.insert(X_FORWARDED_FOR, client.address.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     if let Some(host) = asked_host {
         headers.insert(X_FORWARDED_HOST, host);
     }
-    if let Ok(request_id) = HeaderValue::try_from(client.request_id.to_string()) {
+    if let Ok(request_id) = HeaderValue::from_bytes(&client.request_id.digits()) {
         headers.insert(X_REQUEST_ID, request_id);
     }
 }
@@ -84,18 +81,18 @@ pub(super) fn towards_client(headers: &mut HeaderMap, policy: &ir::Policy) {
         // RFC 9112 section 6.3: Transfer-Encoding overrides; passing both on is response smuggling.
         headers.remove(CONTENT_LENGTH);
     }
-    remove_hop_by_hop(headers);
+    remove_named(headers);
+    remove_if(headers, is_hop_by_hop);
     edit(headers, &policy.headers.response);
 }
 
 /// Removes from a trailer section what has no place there (RFC 9110 section 6.5.1): a recipient that
 /// merges trailers into the header section must not be led astray.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_hop_by_hop(trailers);
-    remove_claims(trailers);
-    for name in PROTECTED {
-        trailers.remove(name);
-    }
+    remove_named(trailers);
+    remove_if(trailers, |name| {
+        is_hop_by_hop(name) || is_claim(name) || PROTECTED.contains(name)
+    });
 }
 
 /// Whether a list-valued field has the element, compared without case.
@@ -114,7 +111,7 @@ fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
 
 /// Fields that `Connection` cannot take away: the sender may not turn off what routing, authentication
 /// and framing further on rely on. `X-Forwarded-*` and `Sec-*` belong to them too.
-const PROTECTED: [HeaderName; 14] = [
+static PROTECTED: [HeaderName; 14] = [
     AUTHORIZATION,
     CACHE_CONTROL,
     CONTENT_LENGTH,
@@ -137,44 +134,55 @@ fn is_protected(name: &HeaderName) -> bool {
         || name.as_str().starts_with("sec-")
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = elements(headers, &CONNECTION)
-            .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-            .filter(|name| !is_protected(name))
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
+/// Fields of one hop, whether `Connection` names them or not.
+static HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+];
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
+/// What only a proxy in front may say about a client. Nobody in front is trusted.
+fn is_claim(name: &HeaderName) -> bool {
+    *name == FORWARDED
+        || *name == X_REAL_IP
+        || *name == X_REQUEST_ID
+        || name.as_str().starts_with("x-forwarded-")
+}
+
+/// Removes what `Connection` names.
+fn remove_named(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
     }
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
+    let named: Vec<HeaderName> = elements(headers, &CONNECTION)
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .filter(|name| !is_protected(name))
+        .collect();
+    for name in named {
         headers.remove(name);
     }
 }
 
-/// Removes what only a proxy in front may say about a client. Nobody in front is trusted.
-fn remove_claims(headers: &mut HeaderMap) {
-    let claims: Vec<HeaderName> = headers
+/// Looks at what is there: that is less than what might be.
+fn remove_if(headers: &mut HeaderMap, removed: impl Fn(&HeaderName) -> bool) {
+    let found: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| name.as_str().starts_with("x-forwarded-"))
+        .filter(|name| removed(name))
         .cloned()
         .collect();
-    for name in claims {
+    for name in found {
         headers.remove(name);
     }
-    headers.remove(FORWARDED);
-    headers.remove(X_REAL_IP);
-    headers.remove(X_REQUEST_ID);
 }
 
 /// Remove, set, add. `translate` has checked names and values; what is not one is left out.

@@ -25,6 +25,7 @@ mod route;
 mod service;
 mod slots;
 mod target;
+mod timer;
 mod upgrade;
 pub mod validate;
 

@@ -126,7 +126,7 @@ fn request(
         &mut headers,
         choice.policy(),
         &headers::Client {
-            address: connection.peer.ip(),
+            address: &connection.forwarded_for,
             request_id: record.request_id(),
         },
     );

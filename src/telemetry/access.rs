@@ -3,7 +3,11 @@
 //! Invariant: no query string and no value of Cookie, Authorization or Sec-WebSocket-Protocol ever appears; every field is
 //! escaped and at most 1 KiB long.
 
-use std::{borrow::Cow, net::SocketAddr, time::Duration};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use super::RequestId;
 use crate::ir;
@@ -53,8 +57,8 @@ pub fn request(line: &Request<'_>) {
     tracing::info!(
         target: "hawser::access",
         event = "request",
-        request_id = %line.request_id,
-        client = line.client.map(display),
+        request_id = %digits(&line.request_id.digits()),
+        client = line.client.map(address).map(display),
         method = &*clean(line.method),
         host = &*clean(line.host),
         path = &*clean(without_query(line.path)),
@@ -63,7 +67,7 @@ pub fn request(line: &Request<'_>) {
         namespace = route.as_ref().map(|route| &*route.namespace),
         route = route.as_ref().map(|route| &*route.name),
         rule = route.as_ref().map(|route| &*route.rule),
-        endpoint = line.endpoint.map(display),
+        endpoint = line.endpoint.map(address).map(display),
         status = line.status,
         reason = line.reason.map(clean).as_deref(),
         detail = line.detail.map(clean).as_deref(),
@@ -99,15 +103,15 @@ pub fn tunnel_open(tunnel: &Tunnel<'_>) {
         target: "hawser::access",
         event = "tunnel_open",
         tunnel = tunnel.id,
-        request_id = %tunnel.request_id,
-        client = %tunnel.client,
+        request_id = %digits(&tunnel.request_id.digits()),
+        client = %address(tunnel.client),
         host = &*clean(tunnel.host),
         path = &*clean(without_query(tunnel.path)),
         kind = route.kind,
         namespace = &*route.namespace,
         route = &*route.name,
         rule = &*route.rule,
-        endpoint = %tunnel.endpoint,
+        endpoint = %address(tunnel.endpoint),
     );
 }
 
@@ -145,15 +149,15 @@ pub fn tunnel_close(tunnel: &Tunnel<'_>, end: &End<'_>) {
         target: "hawser::access",
         event = "tunnel_close",
         tunnel = tunnel.id,
-        request_id = %tunnel.request_id,
-        client = %tunnel.client,
+        request_id = %digits(&tunnel.request_id.digits()),
+        client = %address(tunnel.client),
         host = &*clean(tunnel.host),
         path = &*clean(without_query(tunnel.path)),
         kind = route.kind,
         namespace = &*route.namespace,
         route = &*route.name,
         rule = &*route.rule,
-        endpoint = %tunnel.endpoint,
+        endpoint = %address(tunnel.endpoint),
         initiator = &*clean(end.initiator),
         cause = &*clean(end.cause),
         loss = end.loss.map(clean).as_deref(),
@@ -185,6 +189,26 @@ impl<'a> Route<'a> {
             rule: clean(&id.rule),
         }
     }
+}
+
+/// What `Display` writes, which is dear where each line has two of them.
+fn address(address: SocketAddr) -> String {
+    let IpAddr::V4(ip) = address.ip() else {
+        return address.to_string();
+    };
+    let mut text = String::with_capacity(24);
+    let mut digits = itoa::Buffer::new();
+    for (octet, behind) in ip.octets().into_iter().zip(['.', '.', '.', ':']) {
+        text.push_str(digits.format(octet));
+        text.push(behind);
+    }
+    text.push_str(digits.format(address.port()));
+    text
+}
+
+/// The number of a request, as text.
+fn digits(digits: &[u8; 32]) -> &str {
+    str::from_utf8(digits).unwrap_or_default()
 }
 
 /// A caller's mistake must not put a query into the log.

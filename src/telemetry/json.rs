@@ -3,7 +3,11 @@
 //!
 //! `{"timestamp":…,"level":…,` then the fields of the event in their order, `message` among them, then `"target":…}`.
 
-use std::fmt::{self, Debug, Write};
+use std::{
+    cell::RefCell,
+    fmt::{self, Debug, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use tracing::{
     Event, Subscriber,
@@ -11,11 +15,7 @@ use tracing::{
 };
 use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
-    fmt::{
-        FmtContext, FormatEvent, FormatFields,
-        format::Writer,
-        time::{FormatTime as _, SystemTime},
-    },
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
 };
 
@@ -42,7 +42,7 @@ where
         let metadata = normalised.as_ref().unwrap_or_else(|| event.metadata());
         let mut line = String::with_capacity(LINE);
         line.push_str("{\"timestamp\":\"");
-        SystemTime.format_time(&mut Writer::new(&mut line))?;
+        timestamp(&mut line);
         line.push_str("\",\"level\":\"");
         line.push_str(metadata.level().as_str());
         line.push_str("\",");
@@ -59,6 +59,31 @@ where
         // Piece by piece it would be a virtual call for each.
         writer.write_str(&line)
     }
+}
+
+/// The time of day, RFC 3339 with microseconds.
+fn timestamp(line: &mut String) {
+    thread_local! {
+        /// A second since 1970, and it as text.
+        static SECOND: RefCell<(i64, String)> = const { RefCell::new((-1, String::new())) };
+    }
+    let now = SystemTime::now();
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let second = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    SECOND.with_borrow_mut(|(known, text)| {
+        if *known != second {
+            *known = second;
+            let time = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX);
+            *text = time.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        }
+        line.push_str(text);
+    });
+    // The one in front keeps the zeros.
+    let mut digits = itoa::Buffer::new();
+    let micros = digits.format(1_000_000 + now.subsec_micros());
+    line.push('.');
+    line.push_str(micros.get(1..).unwrap_or_default());
+    line.push('Z');
 }
 
 /// Appends each field with a comma behind it.
@@ -116,12 +141,13 @@ impl Visit for Fields<'_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.field(field, |line| {
-            if value.is_finite() {
-                write!(line, "{value:?}")
+            let mut digits = zmij::Buffer::new();
+            line.push_str(if value.is_finite() {
+                digits.format_finite(value)
             } else {
-                line.push_str("null");
-                Ok(())
-            }
+                "null"
+            });
+            Ok(())
         });
     }
 
@@ -153,8 +179,12 @@ impl Write for Escaped<'_> {
 }
 
 fn escape(line: &mut String, text: &str) {
-    let mut plain = text;
     let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    let mut plain = text;
+    // Without a way out in the middle the compiler looks at many bytes at a time, and nearly always there is none.
+    if !text.bytes().fold(false, |any, byte| any | special(byte)) {
+        return line.push_str(text);
+    }
     while let Some(at) = plain.bytes().position(special) {
         // All of them are ASCII, so both ends are at characters.
         let (before, rest) = plain.split_at(at);

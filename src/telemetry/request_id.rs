@@ -14,11 +14,22 @@ impl RequestId {
     pub fn random() -> Self {
         Self(fastrand::u128(..))
     }
+
+    /// Its digits.
+    pub fn digits(self) -> [u8; 32] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 32];
+        let bytes = self.0.to_be_bytes();
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+            *pair = [byte >> 4, byte & 0xf].map(|nibble| DIGITS[usize::from(nibble)]);
+        }
+        digits
+    }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -36,7 +47,7 @@ mod tests {
     fn always_has_32_digits() {
         assert_eq!(RequestId(0xa1).to_string(), format!("{}a1", "0".repeat(30)));
         let id = RequestId::random();
-        assert_eq!(id.to_string().len(), 32);
+        assert_eq!(id.to_string(), format!("{:032x}", id.0));
         assert_eq!(serde_json::to_value(id).unwrap(), id.to_string());
     }
 }

@@ -1,18 +1,17 @@
-//! The clocks of a connection: one timer that is moved only when it would fire too late, so that a fast
-//! request touches no timer at all.
+//! The clocks of a connection, with one timer for all of them.
 
 use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+use crate::proxy::timer::Timer;
 
 #[derive(Debug)]
 pub(super) struct Clock {
-    sleep: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
     /// When a byte last went in either direction.
     active: Instant,
     /// When the first byte of the unfinished head came.
@@ -22,7 +21,7 @@ pub(super) struct Clock {
 impl Clock {
     pub(super) fn new() -> Self {
         Self {
-            sleep: None,
+            timer: Timer::default(),
             active: Instant::now(),
             head: None,
         }
@@ -45,33 +44,17 @@ impl Clock {
     /// Ready when the unfinished head has taken `limit`.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
         let since = self.head.unwrap_or(self.active);
-        self.poll_until(cx, since + limit)
+        self.timer.poll_until(cx, since + limit)
     }
 
     /// Ready when no byte went for `limit`.
     pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>, limit: Duration) -> Poll<()> {
-        self.poll_until(cx, self.active + limit)
+        self.timer.poll_until(cx, self.active + limit)
     }
 
     /// Looks again after `limit` at the latest: hyper does not poll the reader when an answer ends.
     pub(super) fn look_again(&mut self, cx: &mut Context<'_>, limit: Duration) {
         // Never ready: the deadline is always that far away.
-        let _ = self.poll_until(cx, Instant::now() + limit);
-    }
-
-    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
-        }
+        let _ = self.timer.poll_until(cx, Instant::now() + limit);
     }
 }

@@ -34,7 +34,7 @@ fn request(lines: &[(&str, &str)], policy: &Policy) -> HeaderMap {
         &mut headers,
         policy,
         &Client {
-            address: "192.0.2.7".parse().unwrap(),
+            address: &HeaderValue::from_static("192.0.2.7"),
             request_id: RequestId::default(),
         },
     );
