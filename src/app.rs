@@ -150,6 +150,7 @@ pub async fn start(settings: Settings, inherited: Inherited) -> Result<App, Star
             backends: Arc::clone(&backends),
             connections: connections(&tunnels),
             metrics: Arc::clone(&metrics),
+            live: Arc::clone(&live),
         };
         peers = control::spawn(parts, control, &helpers, &leading, &background);
     }

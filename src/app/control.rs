@@ -10,8 +10,9 @@ use crate::{
     source::{
         cluster::{Cluster, Observed},
         events, lease, peers, publish,
-        rebuild::Verdicts,
+        rebuild::{Live, Verdicts},
         status,
+        supervise::supervise,
     },
     telemetry::metrics::Metrics,
     upstream,
@@ -68,6 +69,7 @@ pub(super) struct Parts {
     pub(super) backends: Arc<upstream::Registry>,
     pub(super) connections: peers::Connections,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) live: Arc<Live>,
 }
 
 /// Spawns everything and gives what answers the other replicas. `leading` ends leadership, so that another one takes
@@ -89,34 +91,50 @@ pub(super) fn spawn(
         backends,
         connections,
         metrics,
+        live,
     } = parts;
     let lease = control.lease(&cluster);
     let (leader_is, leader) = watch::channel(lease::Leadership::default());
     let (seen, view) = watch::channel(Arc::default());
 
-    tasks.spawn(lease::hold(
+    // Who serves nothing yet has nothing to report, and must not keep one from it that has.
+    let campaign = lease::hold(
         cluster.clone(),
         lease.clone(),
         leader_is,
         Arc::clone(&metrics),
         leading.clone(),
-    ));
-    tasks.spawn(peers::ask(
-        cluster.clone(),
-        peers,
-        leader.clone(),
-        seen,
-        Arc::clone(&metrics),
-        stop.clone(),
-    ));
+    );
+    let ended = leading.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = live.wait_for(1) => {}
+        }
+        // It gives the Lease back at its end.
+        campaign.await;
+    });
+    let lasting = Lasting { tasks, stop };
+    lasting.spawn("peers", {
+        let (cluster, leader, metrics) = (cluster.clone(), leader.clone(), Arc::clone(&metrics));
+        move |stop| {
+            let (cluster, peers, leader) = (cluster.clone(), peers.clone(), leader.clone());
+            peers::ask(
+                cluster,
+                peers,
+                leader,
+                seen.clone(),
+                Arc::clone(&metrics),
+                stop,
+            )
+        }
+    });
     let addresses = control.publish.clone().map(|publish| {
         let (found, addresses) = watch::channel(None);
-        tasks.spawn(publish::follow(
-            cluster.clone(),
-            publish,
-            found,
-            stop.clone(),
-        ));
+        let cluster = cluster.clone();
+        lasting.spawn("published addresses", move |stop| {
+            publish::follow(cluster.clone(), publish.clone(), found.clone(), stop)
+        });
         addresses
     });
     let status = status::Inputs {
@@ -130,7 +148,7 @@ pub(super) fn spawn(
         addresses,
         metrics: Arc::clone(&metrics),
     };
-    tasks.spawn(status::write(status, stop.clone()));
+    lasting.spawn("status", move |stop| status::write(status.clone(), stop));
     let events = events::Inputs {
         cluster,
         verdicts,
@@ -140,8 +158,28 @@ pub(super) fn spawn(
         controller,
         metrics,
     };
-    tasks.spawn(events::tell(events, stop.clone()));
+    lasting.spawn("events", move |stop| events::tell(events.clone(), stop));
     service
+}
+
+/// Spawns tasks that outlive their panics.
+struct Lasting<'a> {
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
+
+impl Lasting<'_> {
+    fn spawn<T>(
+        &self,
+        what: &'static str,
+        make: impl Fn(CancellationToken) -> T + Send + Sync + 'static,
+    ) where
+        T: Future<Output = ()> + Send,
+    {
+        let stop = self.stop.clone();
+        self.tasks
+            .spawn(async move { supervise(what, &stop, || make(stop.clone())).await });
+    }
 }
 
 /// The peer endpoint of the status address, where there are other replicas.

@@ -44,6 +44,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 const UNREACHABLE: Duration = Duration::from_mins(1);
 
 /// What events are made of.
+#[derive(Clone)]
 pub struct Inputs {
     /// Where they are written.
     pub cluster: Cluster,

@@ -8,26 +8,15 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use kube::Api;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::error;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
-use self::{
-    campaign::Campaign,
-    store::{Remote, Store},
-};
-use super::cluster::Cluster;
+use self::{campaign::Campaign, store::Remote};
+use super::{cluster::Cluster, supervise::supervise};
 use crate::telemetry::metrics::Metrics;
-
-/// First pause before a task that died is started again; doubled up to [`MAX_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 /// Which Lease, and who asks for it.
 #[derive(Debug, Clone)]
@@ -52,6 +41,12 @@ impl Leadership {
     pub fn leads(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() < until)
     }
+
+    /// Leads until then.
+    #[cfg(test)]
+    pub(in crate::source) fn until(until: Instant) -> Self {
+        Self { until: Some(until) }
+    }
 }
 
 /// Tries to hold the Lease until `stop`, and gives it back then. `leader` is woken when leadership begins or ends.
@@ -62,40 +57,36 @@ pub async fn hold(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    let make = || Remote {
-        api: Api::namespaced(cluster.client.clone(), &settings.namespace),
-        name: settings.name.clone(),
-    };
-    supervise(make, &settings, leader, metrics, stop).await;
-}
-
-/// The death of the task costs leadership, never the process.
-async fn supervise<S: Store + 'static>(
-    make: impl Fn() -> S,
-    settings: &Settings,
-    leader: watch::Sender<Leadership>,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-) {
-    let mut pause = FIRST_PAUSE;
-    loop {
+    supervise("lease", &stop, || {
+        let store = Remote {
+            api: Api::namespaced(cluster.client.clone(), &settings.namespace),
+            name: settings.name.clone(),
+        };
+        let (leader, metrics, stop) = (leader.clone(), Arc::clone(&metrics), stop.clone());
         let campaign = Campaign::new(
-            make(),
+            store,
             settings.clone(),
             leader.clone(),
             Arc::clone(&metrics),
         );
-        let task = AbortOnDropHandle::new(tokio::spawn(campaign.run(stop.clone())));
-        let Err(error) = task.await else {
-            return;
-        };
-        leader.send_replace(Leadership::default());
-        metrics.peers().leads(false);
-        error!(%error, ?pause, "the task that holds the Lease died and starts again; please report this");
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = stop.cancelled() => return,
+        let term = Term { leader, metrics };
+        async move {
+            campaign.run(stop).await;
+            drop(term);
         }
-        pause = (pause * 2).min(MAX_PAUSE);
+    })
+    .await;
+}
+
+/// Leadership ends with it, whatever ends it.
+struct Term {
+    leader: watch::Sender<Leadership>,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        self.leader.send_replace(Leadership::default());
+        self.metrics.peers().leads(false);
     }
 }

@@ -8,3 +8,4 @@ pub mod peers;
 pub mod publish;
 pub mod rebuild;
 pub mod status;
+pub mod supervise;

@@ -43,8 +43,9 @@ const QUIET: Duration = Duration::from_millis(2);
 /// and at the latest after this.
 const HOLDOFF: Duration = Duration::from_millis(10);
 
-/// After a failure of Hawser itself everything is listed anew, but not in a loop.
+/// After a failure of Hawser itself everything is listed anew: after this time, doubled with each one that follows.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
+const LONGEST_AFTER_FAILURE: Duration = Duration::from_mins(5);
 
 /// Objects of one batch; more wait for the next one.
 const BATCH: usize = 2_000;
@@ -66,6 +67,8 @@ impl Sink for Rebuild {
 /// What one watch is about.
 pub(super) struct Part {
     pub(super) kind: Kind,
+    /// `None`: all, or none.
+    pub(super) namespace: Option<String>,
     pub(super) known: Known<Change>,
     /// Asks it for a new list.
     pub(super) relist: Arc<Notify>,
@@ -85,6 +88,8 @@ pub(super) struct Feed<S> {
     refused: BTreeSet<ObjectKey>,
     since: Option<Instant>,
     started: bool,
+    /// Failures of Hawser itself, since something last went well.
+    failures: u32,
 }
 
 /// Runs until `stop`.
@@ -164,6 +169,7 @@ impl<S: Sink> Feed<S> {
             refused: BTreeSet::new(),
             since: None,
             started: false,
+            failures: 0,
         }
     }
 
@@ -186,10 +192,7 @@ impl<S: Sink> Feed<S> {
         if catch_unwind(AssertUnwindSafe(|| self.take(batch))).is_ok() {
             return;
         }
-        error!(
-            "a change failed unexpectedly; what is live stays, and everything is listed anew in {AFTER_FAILURE:?}. \
-             Please report it"
-        );
+        error!("a change failed unexpectedly; what is live stays. Please report it");
         self.metrics.source().failed();
         self.lost();
     }
@@ -197,7 +200,11 @@ impl<S: Sink> Feed<S> {
     /// Pages, events and ends of lists may be lost, and changes that are marked as known: nothing is, any more.
     fn lost(&mut self) {
         self.prints = RandomState::new();
-        let again = Instant::now() + AFTER_FAILURE;
+        let pause = AFTER_FAILURE.saturating_mul(2_u32.saturating_pow(self.failures));
+        let pause = pause.min(LONGEST_AFTER_FAILURE);
+        self.failures = self.failures.saturating_add(1);
+        warn!("everything is listed anew in {pause:?}");
+        let again = Instant::now() + pause;
         for part in &mut self.parts {
             part.known.lost(again);
         }
@@ -240,6 +247,8 @@ impl<S: Sink> Feed<S> {
             self.pending
                 .extend(gone.into_iter().map(|key| (key, Change::Gone)));
             self.lost();
+        } else {
+            self.failures = 0;
         }
     }
 
@@ -312,6 +321,16 @@ impl<S: Sink> Feed<S> {
             return;
         };
         let (before, name) = (listed.before, kind.as_str());
+        // A list that was interrupted may have had what is gone since.
+        let left = |key: &ObjectKey| {
+            let watched = part.namespace.as_ref();
+            watched.is_none_or(|namespace| *namespace == key.namespace) && !part.known.has(key)
+        };
+        self.stored.retain(|key, _| key.kind != name || !left(key));
+        let stored = self.observed.keys(name).into_iter();
+        let stored = stored.filter(|key| left(key));
+        self.stored
+            .extend(stored.map(|key| (ObjectKey::clone(&key), None)));
         if listed.held > 0 {
             self.metrics.source().guard_hold(name);
             warn!(

@@ -71,6 +71,11 @@ impl<C> Known<C> {
         }
     }
 
+    /// Whether there is this object.
+    pub(super) fn has(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(&name(key))
+    }
+
     /// Whether there was a complete list.
     pub(super) fn is_complete(&self) -> bool {
         self.complete

@@ -95,6 +95,7 @@ pub async fn watch(
     for (number, (target, relist)) in targets.into_iter().enumerate() {
         parts.push(Part {
             kind: target.kind,
+            namespace: target.namespace.clone(),
             known: Known::new(settings.relist_guard),
             relist: Arc::clone(&relist),
         });

@@ -117,6 +117,13 @@ impl Observed {
             .collect()
     }
 
+    /// The objects of a kind.
+    pub(in crate::source) fn keys(&self, kind: &str) -> Vec<Arc<ObjectKey>> {
+        let state = self.state.read();
+        let keys = state.objects.keys().filter(|key| key.kind == kind);
+        keys.map(Arc::clone).collect()
+    }
+
     /// The cursor, and the objects that are new or changed after one; 0 for all. Those that are gone are not
     /// told: their verdicts go, too.
     pub(in crate::source) fn after(&self, cursor: u64) -> (u64, Vec<Arc<ObjectKey>>) {

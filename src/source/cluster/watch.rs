@@ -4,9 +4,9 @@
 //! A watch that ran until its time was up goes on where it stood. After any other end everything is listed anew: an
 //! etcd that was restored has versions that look familiar and mean something else, and they cannot be compared.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use kube::{
     Api,
     api::{ListParams, WatchEvent, WatchParams},
@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Target,
@@ -26,7 +26,7 @@ use super::{
     raw::Raw,
     rights::{Rights, Standing},
 };
-use crate::telemetry::metrics::Metrics;
+use crate::{source::supervise::supervise, telemetry::metrics::Metrics};
 
 /// Objects of one page of a list, as client-go asks for.
 const PAGE: u32 = 500;
@@ -133,22 +133,9 @@ struct Memory {
 impl Watch {
     /// Watches until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let forever = async {
-            while AssertUnwindSafe(self.forever())
-                .catch_unwind()
-                .await
-                .is_err()
-            {
-                error!(
-                    kind = self.target.kind.as_str(),
-                    "a watch failed unexpectedly; it begins anew. Please report it"
-                );
-                sleep(LONGEST_WAIT).await;
-            }
-        };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = forever => {}
+            () = supervise(self.target.kind.as_str(), &stop, || self.forever()) => {}
         }
     }
 

@@ -114,8 +114,8 @@ async fn an_object_that_flaps_is_held_back() {
     assert_eq!(told(&mut memory, &well).0.len(), 1);
 }
 
-#[tokio::test]
-async fn nothing_is_told_before_the_others_were_asked() {
+/// An API server that nobody answers for, and what there is to tell it.
+async fn silent() -> (tokio::net::TcpListener, Inputs, watch::Sender<Arc<View>>) {
     let server = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
@@ -125,8 +125,9 @@ async fn nothing_is_told_before_the_others_were_asked() {
     let bad = verdict("1", &[(accepted::INVALID_SPEC, "no")], &[]);
     verdicts.apply([(bad.object.clone(), Some(bad))]);
     let (view, peers) = watch::channel(Arc::default());
-    let (_leader, leader) = watch::channel(lease::Leadership::default());
-    let mut inputs = Inputs {
+    let leads = lease::Leadership::until(Instant::now() + Duration::from_hours(1));
+    let (_, leader) = watch::channel(leads);
+    let inputs = Inputs {
         cluster: Cluster {
             client: kube::Client::try_from(config).expect("a client"),
             namespace: "team".into(),
@@ -143,6 +144,19 @@ async fn nothing_is_told_before_the_others_were_asked() {
         controller: "hawser.dev/ingress-controller".into(),
         metrics: Metrics::new(),
     };
+    (server, inputs, view)
+}
+
+fn all_asked() -> Arc<View> {
+    Arc::new(View {
+        complete: true,
+        replicas: Vec::new(),
+    })
+}
+
+#[tokio::test]
+async fn nothing_is_told_before_the_others_were_asked() {
+    let (server, mut inputs, view) = silent().await;
     let mut term = std::pin::pin!(lead(&mut inputs));
     tokio::select! {
         biased;
@@ -150,14 +164,26 @@ async fn nothing_is_told_before_the_others_were_asked() {
         _ = server.accept() => panic!("it asked for something"),
         () = tokio::time::sleep(Duration::from_millis(200)) => {}
     }
-    view.send_replace(Arc::new(View {
-        complete: true,
-        replicas: Vec::new(),
-    }));
+    view.send_replace(all_asked());
     tokio::select! {
         () = term => panic!("the term ended"),
         tells = server.accept() => assert!(tells.is_ok()),
         () = tokio::time::sleep(Duration::from_secs(30)) => panic!("nothing is told"),
+    }
+}
+
+/// As after a stand-still: the time is over, and nobody has noticed.
+#[tokio::test]
+async fn nothing_is_told_when_the_time_of_the_lease_is_over() {
+    let (server, mut inputs, view) = silent().await;
+    let (_, leader) = watch::channel(lease::Leadership::until(Instant::now()));
+    inputs.leader = leader;
+    view.send_replace(all_asked());
+    tokio::select! {
+        biased;
+        () = lead(&mut inputs) => panic!("the term ended"),
+        _ = server.accept() => panic!("it asked for something"),
+        () = tokio::time::sleep(Duration::from_millis(200)) => {}
     }
 }
 

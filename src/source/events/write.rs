@@ -14,7 +14,10 @@ use kube::{
     core::Status,
 };
 use serde_json::json;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tracing::{debug, warn};
 
 use super::{
@@ -22,7 +25,10 @@ use super::{
     bucket::Bucket,
     tell::{Regarding, Telling},
 };
-use crate::telemetry::metrics::{EventResult, Metrics};
+use crate::{
+    source::lease::Leadership,
+    telemetry::metrics::{EventResult, Metrics},
+};
 
 /// All events together: a burst, then so many in a second.
 const BURST: u32 = 10;
@@ -39,6 +45,12 @@ const MAX_TOLD: usize = 10_000;
 
 /// How often the API server may answer with an error of its own before an event is given up.
 const MAX_ERRORS: usize = 5;
+
+/// Time between these attempts, while others are told.
+const AGAIN: Duration = Duration::from_secs(4);
+
+/// Events that wait for another attempt. Further ones are given up.
+const MAX_AGAIN: usize = 256;
 
 /// Waits between attempts while the API server does not answer.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -57,12 +69,20 @@ pub(super) struct Writer {
     controller: String,
     instance: String,
     metrics: Arc<Metrics>,
+    leader: watch::Receiver<Leadership>,
     bucket: Bucket,
     told: Told,
     /// When it was last clear that there is no right to write events.
     denied: Option<Instant>,
     /// When something was last said about a failure.
     said: Option<Instant>,
+}
+
+/// An event that the API server did not take.
+struct Again {
+    at: Instant,
+    telling: Telling,
+    errors: usize,
 }
 
 /// How often each event was told, the oldest first.
@@ -80,6 +100,7 @@ impl Writer {
             controller: inputs.controller.clone(),
             instance: inputs.lease.identity.chars().take(MAX_INSTANCE).collect(),
             metrics: Arc::clone(&inputs.metrics),
+            leader: inputs.leader.clone(),
             bucket: Bucket::new(BURST, INTERVAL),
             told: Told::default(),
             denied: None,
@@ -89,30 +110,57 @@ impl Writer {
 
     /// Writes what comes, until nothing can come any more.
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Telling>) {
-        while let Some(telling) = waiting.recv().await {
-            let result = self.write(&telling).await;
+        let mut again: VecDeque<Again> = VecDeque::new();
+        loop {
+            let due = again.front().map(|again| again.at);
+            let (telling, errors) = tokio::select! {
+                biased;
+                () = until(due) => match again.pop_front() {
+                    Some(Again { telling, errors, .. }) => (telling, errors),
+                    None => continue,
+                },
+                telling = waiting.recv() => match telling {
+                    Some(telling) => (telling, 0),
+                    None => return,
+                },
+            };
+            let result = match self.write(&telling).await {
+                Ok(result) => result,
+                Err(status)
+                    if self.is_final(&status)
+                        || errors + 1 == MAX_ERRORS
+                        || again.len() == MAX_AGAIN =>
+                {
+                    self.refused(&telling, &status)
+                }
+                Err(_) => {
+                    again.push_back(Again {
+                        at: Instant::now() + AGAIN,
+                        telling,
+                        errors: errors + 1,
+                    });
+                    continue;
+                }
+            };
             self.metrics.events().told(result);
         }
     }
 
     /// Tries until the API server has answered; while it is down, for as long as that takes.
-    async fn write(&mut self, telling: &Telling) -> EventResult {
+    async fn write(&mut self, telling: &Telling) -> Result<EventResult, Box<Status>> {
         let mut wait = FIRST_WAIT;
-        let mut errors = 0;
         loop {
             while let Err(due) = self.bucket.take() {
                 tokio::time::sleep_until(due).await;
             }
-            let error = match self.attempt(telling).await {
-                Ok(result) => return result,
-                Err(error) => error,
-            };
-            match &error {
-                kube::Error::Api(status) if self.is_final(status) || errors + 1 == MAX_ERRORS => {
-                    return self.refused(telling, status);
-                }
-                kube::Error::Api(_) => errors += 1,
-                _ => debug!(%error, "an event could not be written, it is tried again"),
+            if !self.leader.borrow().leads() {
+                // It stood still meanwhile; whoever ends the term has not noticed yet.
+                std::future::pending::<()>().await;
+            }
+            match self.attempt(telling).await {
+                Ok(result) => return Ok(result),
+                Err(kube::Error::Api(status)) => return Err(status),
+                Err(error) => debug!(%error, "an event could not be written, it is tried again"),
             }
             tokio::time::sleep(wait.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
             wait = LONGEST_WAIT.min(wait * 2);
@@ -236,6 +284,13 @@ impl Told {
         {
             self.counts.remove(&oldest);
         }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Candidates against an API server that is slow, away, or has a record that somebody else wrote.
 
-use std::future::pending;
+use std::{future::pending, time::Duration};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -9,12 +9,12 @@ use k8s_openapi::{
 };
 use parking_lot::Mutex;
 use rstest::rstest;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
     election::{Action, Election},
     record::{Holder, LEASE_DURATION, Record},
-    store::StoreError,
+    store::{Store, StoreError},
     *,
 };
 

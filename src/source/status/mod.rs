@@ -44,6 +44,7 @@ const UNDER_WAY: usize = 4;
 const COUNTS: Duration = Duration::from_secs(3);
 
 /// What statuses are made of.
+#[derive(Clone)]
 pub struct Inputs {
     /// Where they are written.
     pub cluster: Cluster,

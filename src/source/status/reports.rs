@@ -40,6 +40,9 @@ const MAX_NAMED: usize = 10;
 const FORBIDDEN: Duration = Duration::from_secs(1);
 const LONGEST_FORBIDDEN: Duration = Duration::from_mins(1);
 
+/// When an object is looked at again that waits for another one of its namespace.
+const BEHIND: Duration = Duration::from_secs(1);
+
 /// All objects.
 pub(super) struct Reports {
     observed: Arc<Observed>,
@@ -62,6 +65,11 @@ pub(super) struct Reports {
     forbidden: HashMap<(String, String), Forbidden>,
     /// Ingresses with addresses of somebody else in this term.
     foreign: usize,
+    /// Writes under way in each namespace.
+    under_way: HashMap<String, usize>,
+    /// Namespaces whose last write failed: one at a time, or objects that are too large, or a webhook that hangs, would
+    /// keep all places from the others.
+    failing: HashSet<String>,
 }
 
 /// A kind and namespace where Hawser may not write.
@@ -99,6 +107,8 @@ impl Reports {
             addresses: None,
             forbidden: HashMap::new(),
             foreign: 0,
+            under_way: HashMap::new(),
+            failing: HashSet::new(),
         }
     }
 
@@ -248,6 +258,12 @@ impl Reports {
                 self.queue.finish(lane, &key, Next::At(until), now);
                 continue;
             }
+            if self.failing.contains(&key.namespace) && self.under_way.contains_key(&key.namespace)
+            {
+                self.queue.refund(lane);
+                self.queue.finish(lane, &key, Next::At(now + BEHIND), now);
+                continue;
+            }
             let planned = match lane {
                 Lane::Conditions | Lane::Addresses => self.plan(&key, now, clock),
                 Lane::Counts => self.planned_counts(&key),
@@ -265,6 +281,10 @@ impl Reports {
                 manager: writer::manager(lane),
                 status: said.body(),
             };
+            *self
+                .under_way
+                .entry(write.object.namespace.clone())
+                .or_default() += 1;
             return Some(Task { lane, write, said });
         }
     }
@@ -275,8 +295,22 @@ impl Reports {
         let key = write.object;
         let entry = self.entries.get_mut(&key);
         let entry = entry.filter(|entry| entry.uid() == write.uid);
-        if !matches!(answer, Answer::Failed(_) | Answer::Throttled(_)) {
-            self.queue.recovered();
+        if let Some(under_way) = self.under_way.get_mut(&key.namespace) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                self.under_way.remove(&key.namespace);
+            }
+        }
+        match answer {
+            Answer::Down(_) | Answer::Throttled(_) => {}
+            Answer::Failed(_) => {
+                self.failing.insert(key.namespace.clone());
+                self.queue.recovered();
+            }
+            _ => {
+                self.failing.remove(&key.namespace);
+                self.queue.recovered();
+            }
         }
         let next = match answer {
             Answer::Done => {
@@ -315,7 +349,8 @@ impl Reports {
                 self.queue.pause(*wait, now);
                 Next::At(now)
             }
-            Answer::Failed(_) => {
+            Answer::Failed(_) => Next::Retry,
+            Answer::Down(_) => {
                 self.queue.pause(None, now);
                 Next::Retry
             }
@@ -360,6 +395,8 @@ impl Reports {
         self.open.clear();
         self.due.clear();
         self.forbidden.clear();
+        self.under_way.clear();
+        self.failing.clear();
         for entry in self.entries.values_mut() {
             entry.forget();
         }

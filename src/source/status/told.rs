@@ -59,7 +59,7 @@ impl Told {
                     );
                 }
             }
-            Answer::Failed(error) => {
+            Answer::Failed(error) | Answer::Down(error) => {
                 metrics.status().retry();
                 if self.first("failed".to_owned()) {
                     warn!(%object, %error, "statuses cannot be written, trying again; traffic is not affected");

@@ -54,8 +54,10 @@ pub(super) enum Answer {
     Invalid(String),
     /// Too many requests; come back after so long.
     Throttled(Option<Duration>),
-    /// The API server failed, or cannot be reached.
+    /// The API server failed with this object, or did not answer in time.
     Failed(String),
+    /// It cannot be reached, or knows nobody: no write can work.
+    Down(String),
 }
 
 impl Answer {
@@ -68,7 +70,7 @@ impl Answer {
             Self::Forbidden(_) => "forbidden",
             Self::Invalid(_) => "invalid",
             Self::Throttled(_) => "throttled",
-            Self::Failed(_) => "failed",
+            Self::Failed(_) | Self::Down(_) => "failed",
         }
     }
 }
@@ -101,7 +103,7 @@ pub(super) fn resource(object: &ObjectKey) -> (String, String) {
 pub(super) async fn apply(cluster: &Cluster, write: &Write) -> Answer {
     match tokio::time::timeout(TIMEOUT, send(cluster, write)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => Answer::Failed(error),
+        Ok(Err(error)) => Answer::Down(error),
         Err(_) => Answer::Failed(format!("no answer within {} s", TIMEOUT.as_secs())),
     }
 }
@@ -142,9 +144,8 @@ fn classify(status: StatusCode, message: String, retry_after: Option<u64>) -> An
         StatusCode::TOO_MANY_REQUESTS => Answer::Throttled(wait),
         StatusCode::SERVICE_UNAVAILABLE if wait.is_some() => Answer::Throttled(wait),
         // Credentials expire and come back: no fault of the object.
-        StatusCode::UNAUTHORIZED | StatusCode::REQUEST_TIMEOUT => {
-            Answer::Failed(format!("{status}: {message}"))
-        }
+        StatusCode::UNAUTHORIZED => Answer::Down(format!("{status}: {message}")),
+        StatusCode::REQUEST_TIMEOUT => Answer::Failed(format!("{status}: {message}")),
         status if status.is_client_error() => Answer::Invalid(message),
         status => Answer::Failed(format!("{status}: {message}")),
     }

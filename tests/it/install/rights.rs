@@ -51,6 +51,7 @@ const UNREADY: &[&str] = &[
     "address",
     "told",
     "told again",
+    "leads",
     "watches",
     "other class",
     "new route",

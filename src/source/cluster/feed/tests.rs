@@ -52,6 +52,7 @@ impl Case {
         let log = Log::default();
         let parts = [Kind::WebSocketRoute, Kind::Ingress].map(|kind| Part {
             kind,
+            namespace: None,
             known: Known::new(GUARD),
             relist: Arc::default(),
         });
@@ -182,6 +183,22 @@ fn a_status_is_observed_and_changes_nothing_else() {
         route("a", "Allow", &json!({"reason": "Programmed"})),
     );
     assert!(!moved.has_changed().expect("open"));
+}
+
+#[test]
+fn what_only_an_interrupted_list_had_is_not_kept() {
+    let mut case = Case::ready();
+    let page =
+        |names: &[&str]| What::Page(names.iter().map(|name| Raw::new(ingress(name))).collect());
+    case.take(vec![
+        (INGRESSES, What::Begin),
+        (INGRESSES, page(&["a", "b"])),
+        (INGRESSES, What::Begin),
+        (INGRESSES, page(&["b"])),
+        (INGRESSES, What::End),
+    ]);
+    assert!(case.stored(Kind::Ingress, "a").is_none());
+    assert!(case.stored(Kind::Ingress, "b").is_some());
 }
 
 #[test]
@@ -319,12 +336,16 @@ fn what_a_failed_batch_deleted_is_deleted_with_the_next_one() {
     *case.log.fail.lock() = true;
     case.delete(INGRESSES, ingress("b"));
     assert_eq!(case.batches(), Vec::<Vec<String>>::new());
-    assert!(case.feed.next().is_some(), "everything is listed anew");
+    // Everything is listed anew, and not in a loop.
+    let asked = case.feed.next().map(|at| at - Instant::now());
+    assert!(asked.is_some_and(|wait| wait > Duration::ZERO && wait <= AFTER_FAILURE));
+    assert_eq!(case.feed.failures, 2);
 
     // The list lacks them, as they are not known any more; what came back meanwhile is not deleted again.
     case.list(INGRESSES, &[ingress("b"), ingress("c")]);
     let all = ["Ingress/a=gone", "Ingress/b=set", "Ingress/c=set"];
     assert_eq!(case.batches(), [all]);
+    assert_eq!(case.feed.failures, 0);
 }
 
 #[test]

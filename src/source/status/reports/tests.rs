@@ -545,3 +545,84 @@ async fn what_the_server_refuses_is_tried_again_when_it_changes() {
     world.judged(&[verdict(&chat, 2, true)]);
     assert_eq!(world.run(SECOND).await.len(), 1);
 }
+
+/// As long as an API server may take for one write.
+const SLOW: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_whose_writes_hang_and_fail_holds_up_nobody_else() {
+    const PLACES: usize = 4;
+    let mut world = World::new();
+    let bad = |name: &str| ObjectKey {
+        namespace: "bad".to_owned(),
+        ..key("WebSocketRoute", name)
+    };
+    for n in 0..60 {
+        let key = bad(&n.to_string());
+        world.create(&key, 1);
+        world.judged(&[verdict(&key, 1, true)]);
+    }
+    world.lead(Vec::new());
+    let clock = clock(0);
+    let mut under_way: Vec<(Instant, Task)> = Vec::new();
+    let (mut made, mut failed) = (None, 0);
+    let start = Instant::now();
+    let waited = loop {
+        let now = Instant::now();
+        if made.is_none() && now >= start + 3 * SLOW {
+            let good = key("WebSocketRoute", "good");
+            world.create(&good, 1);
+            world.judged(&[verdict(&good, 1, true)]);
+            made = Some(now);
+        }
+        while world.reports.look(now, &clock) {}
+        let (ended, still): (Vec<_>, Vec<_>) = under_way.drain(..).partition(|(at, _)| *at <= now);
+        under_way = still;
+        for (_, task) in ended {
+            failed += 1;
+            let answer = Answer::Failed("injected".to_owned());
+            world.reports.done(task, &answer, now);
+        }
+        let mut good = false;
+        while under_way.len() < PLACES
+            && let Some(task) = world.reports.next(now, &clock)
+        {
+            if task.write.object.namespace == "shop" {
+                good = true;
+            }
+            under_way.push((now + SLOW, task));
+        }
+        if good {
+            break made.map(|made| now - made);
+        }
+        tokio::time::sleep(SECOND / 10).await;
+    };
+    assert!(waited.is_some_and(|waited| waited < SECOND), "{waited:?}");
+    // All places once, then one at a time.
+    assert!((PLACES..PLACES + 4).contains(&failed), "{failed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_tried_while_the_api_server_is_away() {
+    let mut world = World::new();
+    for n in 0..20 {
+        let key = key("WebSocketRoute", &n.to_string());
+        world.create(&key, 1);
+        world.judged(&[verdict(&key, 1, true)]);
+    }
+    world.lead(Vec::new());
+    let clock = clock(0);
+    while world.reports.look(Instant::now(), &clock) {}
+    for _ in 0..10 {
+        let now = Instant::now();
+        let task = world.reports.next(now, &clock).unwrap();
+        world
+            .reports
+            .done(task, &Answer::Down("injected".to_owned()), now);
+        assert!(world.reports.next(now, &clock).is_none());
+        let wake = world.reports.wake(false).unwrap();
+        assert!(wake - now <= 5 * SECOND, "{:?}", wake - now);
+        tokio::time::sleep_until(wake).await;
+    }
+    assert_eq!(world.run(100 * SECOND).await.len(), 20, "it is back");
+}
