@@ -145,6 +145,7 @@ impl Rebuild {
             }
         };
         self.in_step = true;
+        self.metrics.table_hash(self.verdicts.print());
         debug!(
             changes = count,
             generation = self.live.load().generation(),

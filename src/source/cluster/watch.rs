@@ -53,6 +53,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// A watch that was open for so long was a success.
 pub(super) const SUCCESS: Duration = Duration::from_secs(10);
 
+/// After so many short watches in a row it is told.
+const MANY: u32 = 5;
+
 /// While a kind is not installed or not permitted: at first somebody may be installing it right now.
 const SOON: Duration = Duration::from_secs(5);
 const SOON_TIMES: u32 = 12;
@@ -169,6 +172,11 @@ impl Watch {
             self.metrics
                 .source()
                 .restart(self.target.kind.as_str(), failure.reason());
+            let failure = match failure {
+                // Load balancers reset what is quiet for long. Whether the server is away, the list tells that follows.
+                Failure::Unreachable(_) if opened.is_some() => Failure::Ended,
+                failure => failure,
+            };
             let pause = self.failed(verb, &failure, &mut memory).await;
             memory.failures = memory.failures.saturating_add(1);
             tokio::select! {
@@ -333,6 +341,14 @@ impl Watch {
             }
             // Nothing is wrong unless it goes on.
             Failure::Desynced | Failure::Ended => {
+                if memory.failures >= MANY {
+                    self.health.warn(&format!(
+                        "the watch of {} ends at once, again and again ({}): what stands between Hawser and the API \
+                         server? Until it lasts, all of them are listed every few seconds",
+                        self.target.kind.resource(),
+                        failure.reason()
+                    ));
+                }
                 debug!(
                     kind = self.target.kind.as_str(),
                     reason = failure.reason(),

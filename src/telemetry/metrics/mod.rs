@@ -194,6 +194,11 @@ impl Metrics {
         self.process.table(generation, build, objects);
     }
 
+    /// `table_hash`.
+    pub fn table_hash(&self, hash: u32) {
+        self.process.table_hash(hash);
+    }
+
     /// `propagation_seconds`: from the first event of a batch to the live table.
     pub fn propagation(&self, took: Duration) {
         self.process.propagation(took);

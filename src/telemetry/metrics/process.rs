@@ -31,6 +31,7 @@ pub(super) struct Process {
     connected: Histogram,
     not_connected: Histogram,
     table_generation: Gauge<u64, AtomicU64>,
+    table_hash: Gauge<u64, AtomicU64>,
     table_build: Histogram,
     table_objects: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>>,
     propagation: Histogram,
@@ -88,6 +89,12 @@ impl Process {
                 "Generation of the live routing table; 0 before the first",
                 Gauge::default(),
             ),
+            table_hash: put(
+                registry,
+                "table_hash",
+                "Hash of the WebSocketRoute and Ingress objects (UID, generation) that the live table is made from",
+                Gauge::default(),
+            ),
             table_build: seconds(
                 registry,
                 "table_build",
@@ -133,6 +140,11 @@ impl Process {
             &self.not_connected
         };
         histogram.observe(took.as_secs_f64());
+    }
+
+    /// What the live table is made from.
+    pub(super) fn table_hash(&self, hash: u32) {
+        self.table_hash.set(hash.into());
     }
 
     pub(super) fn table(

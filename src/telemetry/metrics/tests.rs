@@ -60,6 +60,7 @@ fn busy() -> Arc<Metrics> {
     metrics.connection_panic();
     metrics.backend_connect(Duration::from_millis(1), true);
     metrics.table(3, Duration::from_millis(1), &[("Ingress", 2)]);
+    metrics.table_hash(7);
     metrics.propagation(Duration::from_millis(20));
     metrics.source_event();
     metrics.source_errors(1);
@@ -182,6 +183,7 @@ fn names_and_labels_are_those_of_the_contract() {
             "1",
         ),
         ("hawser_table_generation".to_owned(), "3"),
+        ("hawser_table_hash".to_owned(), "7"),
         ("hawser_table_build_seconds_count".to_owned(), "1"),
         (r#"hawser_table_objects{kind="Ingress"}"#.to_owned(), "2"),
         ("hawser_propagation_seconds_count".to_owned(), "1"),

@@ -42,6 +42,7 @@ fn without_the_crd_ingresses_are_served_and_it_is_noticed_when_it_comes() {
         // And gone again: its objects are gone with it.
         let crd = "crd/websocketroutes.hawser.dev";
         plane.kubectl(&["delete", "--wait=false", crd], "").text();
+        answers(&hawser, "first", 404).await;
         answers(&hawser, "plain", 200).await;
         assert!(hawser.is_ready().await);
     });

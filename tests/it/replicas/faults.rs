@@ -102,6 +102,19 @@ impl<'a> Scene<'a> {
         .await;
     }
 
+    /// What the table of each replica is made from.
+    async fn hashes(&self) -> BTreeMap<String, u64> {
+        let mut hashes = BTreeMap::new();
+        for pod in &self.pods {
+            let hash = self.install.metric(pod, "hawser_table_hash ").await;
+            let hash = hash
+                .filter(|hash| *hash > 0.0)
+                .expect("something is served");
+            hashes.insert(pod.clone(), hash.to_bits());
+        }
+        hashes
+    }
+
     async fn converges_since(&self, start: Instant) {
         let left = CONVERGED.saturating_sub(start.elapsed());
         self.install
@@ -267,9 +280,22 @@ fn a_replica_does_not_reach_the_api_server() {
                 3,
                 "each is ready all the time"
             );
+            let hashes = scene.hashes().await;
+            let own = hashes[&victim];
+            let same = hashes.values().filter(|hash| **hash == own);
+            assert_eq!(
+                same.count(),
+                1,
+                "it is seen which one is behind: {hashes:?}"
+            );
 
             cut.heal();
             scene.converges_since(Instant::now()).await;
+            let hashes = scene.hashes().await;
+            assert!(
+                hashes.values().all(|hash| *hash == hashes[&victim]),
+                "{hashes:?}"
+            );
             let to = scene.install.http(&victim);
             let opened = scene.install.open(to, "changing", &path).await;
             opened.expect("the status tells the truth");

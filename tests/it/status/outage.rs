@@ -1,6 +1,9 @@
 //! Status writes that are late, refused or answered with errors.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use super::{Site, furnish, plane, site::nowhere};
 use crate::kit::{
@@ -112,5 +115,36 @@ fn what_changed_while_the_api_server_was_gone_is_reported_when_it_is_back() {
         site.apply(&manifest::websocket("talk", "/ws", &[nowhere()]));
         site.says("talk", "Programmed", "True Programmed").await;
         assert_eq!(site.route("chat").await["status"]["conditions"], before);
+    });
+}
+
+/// As with a webhook for one namespace that hangs.
+#[test]
+fn one_namespace_that_fails_holds_up_no_other() {
+    const STALLED: usize = 24;
+    let plane = plane();
+    plane.run(async || {
+        let bad = plane.namespace("hangs").await;
+        let site = Site::with(&plane, "beside", &[&bad]).await;
+        let (proxy, kubeconfig) = proxy(&site);
+        let hawser = site.hawser_by(&kubeconfig, &[]).await;
+        let status = format!("/apis/hawser.dev/v1alpha1/namespaces/{bad}/websocketroutes/hangs");
+        proxy.fail(&status, Fault::Stalled);
+        let routes: String = (0..STALLED)
+            .map(|number| {
+                let (name, host) = (format!("hangs-{number}"), format!("{number}.hangs.test"));
+                manifest::route(&name, &host, "/ws", "chat", "")
+            })
+            .collect();
+        plane
+            .kubectl(&["apply", "-n", &bad, "-f", "-"], &routes)
+            .text();
+        hawser.judged(STALLED).await;
+        let begun = Instant::now();
+        site.apply(&manifest::websocket("chat", "/ws", &[nowhere()]));
+        site.says("chat", "Programmed", "True Programmed").await;
+        // All places may be taken once, for 10 s; one after the other they would need a minute.
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(20), "{took:?}");
     });
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
 };
 
@@ -36,6 +37,8 @@ struct State {
     cursor: u64,
     /// Objects that exist and were ours until they named another class themselves.
     given_away: BTreeSet<ObjectKey>,
+    /// Of all of them, whatever their order.
+    print: u32,
 }
 
 #[derive(Debug)]
@@ -122,6 +125,11 @@ impl Verdicts {
         }
     }
 
+    /// The same wherever verdicts are about the same versions of the same objects, in every replica of this version.
+    pub fn print(&self) -> u32 {
+        self.state.read().print
+    }
+
     /// The cursor, to wait for its next move.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.moved.subscribe()
@@ -162,6 +170,7 @@ impl State {
         let at = self.cursor;
         let before = self.known.remove(&key);
         if let Some(before) = &before {
+            self.print ^= print(&key, &before.verdict.version);
             self.order.remove(&before.at);
             // Made anew under its name it is another object: the one that followers know is gone.
             let version = &before.verdict.version;
@@ -173,6 +182,7 @@ impl State {
             }
         }
         if let Some(verdict) = verdict {
+            self.print ^= print(&key, &verdict.version);
             self.order.insert(at, Arc::clone(&verdict));
             self.known.insert(key, Entry { at, verdict });
         }
@@ -186,6 +196,15 @@ impl State {
             }
         }
     }
+}
+
+/// The same in every process.
+fn print(key: &ObjectKey, version: &ObjectVersion) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    (&key.kind, &key.namespace, &key.name).hash(&mut hasher);
+    (&version.uid, version.generation).hash(&mut hasher);
+    let [.., a, b, c, d] = hasher.finish().to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 #[cfg(test)]

@@ -103,3 +103,22 @@ fn only_a_change_wakes_followers() {
     assert!(cursor.has_changed().expect("open"));
     assert_eq!(*cursor.borrow_and_update(), verdicts.after(0).cursor);
 }
+
+#[test]
+fn who_knows_the_same_has_the_same_print() {
+    let (one, other) = (Verdicts::default(), Verdicts::default());
+    put(&one, "a", "1", 1);
+    put(&one, "b", "2", 1);
+    put(&other, "b", "2", 1);
+    assert_ne!(one.print(), other.print());
+    put(&other, "a", "1", 4);
+    assert_ne!(one.print(), other.print());
+    put(&one, "a", "1", 4);
+    assert_eq!(one.print(), other.print(), "in whatever order it came");
+    put(&one, "a", "3", 4);
+    assert_ne!(one.print(), other.print(), "another object");
+    for verdicts in [&one, &other] {
+        verdicts.apply([(key("a"), None), (key("b"), None)]);
+        assert_eq!(verdicts.print(), 0);
+    }
+}
