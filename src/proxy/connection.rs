@@ -27,7 +27,7 @@ use socket2::SockRef;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{address, metrics::Metrics};
 
 use super::{
     Proxy,
@@ -89,7 +89,8 @@ pub(super) async fn serve(
 ) {
     let cut = shutdown.cut.clone();
     let metrics = proxy.metrics.clone();
-    let requests = requests(stream, peer, slot, proxy, shutdown);
+    // Boxed: it is kilobytes, and would be moved several times on its way to its task, and out of it.
+    let requests = Box::pin(requests(stream, peer, slot, proxy, shutdown));
     tokio::select! {
         () = isolated(&metrics, peer, requests) => {}
         () = cut.cancelled() => {}
@@ -118,7 +119,7 @@ async fn requests(
         proxy,
         peer,
         // RFC 7239 section 6.2 calls an address that cannot be told so.
-        forwarded_for: HeaderValue::try_from(peer.ip().to_string())
+        forwarded_for: HeaderValue::try_from(address::ip(peer.ip()))
             .unwrap_or(HeaderValue::from_static("unknown")),
         control,
         over: slot.over,

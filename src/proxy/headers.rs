@@ -164,7 +164,12 @@ fn remove_named(headers: &mut HeaderMap) {
     if !headers.contains_key(CONNECTION) {
         return;
     }
+    // These go anyway, and nearly nothing else is named.
+    let usual = |token: &str| {
+        token.eq_ignore_ascii_case("upgrade") || token.eq_ignore_ascii_case("keep-alive")
+    };
     let named: Vec<HeaderName> = elements(headers, &CONNECTION)
+        .filter(|token| !usual(token))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         .filter(|name| !is_protected(name))
         .collect();

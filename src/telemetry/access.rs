@@ -3,13 +3,9 @@
 //! Invariant: no query string and no value of Cookie, Authorization or Sec-WebSocket-Protocol ever appears; every field is
 //! escaped and at most 1 KiB long.
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
-use super::RequestId;
+use super::{RequestId, address};
 use crate::ir;
 
 /// Longest field, bytes: a path may have 8 KiB, and a line must stay readable and cheap to ship.
@@ -58,7 +54,7 @@ pub fn request(line: &Request<'_>) {
         target: "hawser::access",
         event = "request",
         request_id = %digits(&line.request_id.digits()),
-        client = line.client.map(address).map(display),
+        client = line.client.map(address::socket).map(display),
         method = &*clean(line.method),
         host = &*clean(line.host),
         path = &*clean(without_query(line.path)),
@@ -67,7 +63,7 @@ pub fn request(line: &Request<'_>) {
         namespace = route.as_ref().map(|route| &*route.namespace),
         route = route.as_ref().map(|route| &*route.name),
         rule = route.as_ref().map(|route| &*route.rule),
-        endpoint = line.endpoint.map(address).map(display),
+        endpoint = line.endpoint.map(address::socket).map(display),
         status = line.status,
         reason = line.reason.map(clean).as_deref(),
         detail = line.detail.map(clean).as_deref(),
@@ -104,14 +100,14 @@ pub fn tunnel_open(tunnel: &Tunnel<'_>) {
         event = "tunnel_open",
         tunnel = tunnel.id,
         request_id = %digits(&tunnel.request_id.digits()),
-        client = %address(tunnel.client),
+        client = %address::socket(tunnel.client),
         host = &*clean(tunnel.host),
         path = &*clean(without_query(tunnel.path)),
         kind = route.kind,
         namespace = &*route.namespace,
         route = &*route.name,
         rule = &*route.rule,
-        endpoint = %address(tunnel.endpoint),
+        endpoint = %address::socket(tunnel.endpoint),
     );
 }
 
@@ -150,14 +146,14 @@ pub fn tunnel_close(tunnel: &Tunnel<'_>, end: &End<'_>) {
         event = "tunnel_close",
         tunnel = tunnel.id,
         request_id = %digits(&tunnel.request_id.digits()),
-        client = %address(tunnel.client),
+        client = %address::socket(tunnel.client),
         host = &*clean(tunnel.host),
         path = &*clean(without_query(tunnel.path)),
         kind = route.kind,
         namespace = &*route.namespace,
         route = &*route.name,
         rule = &*route.rule,
-        endpoint = %address(tunnel.endpoint),
+        endpoint = %address::socket(tunnel.endpoint),
         initiator = &*clean(end.initiator),
         cause = &*clean(end.cause),
         loss = end.loss.map(clean).as_deref(),
@@ -189,21 +185,6 @@ impl<'a> Route<'a> {
             rule: clean(&id.rule),
         }
     }
-}
-
-/// What `Display` writes, which is dear where each line has two of them.
-fn address(address: SocketAddr) -> String {
-    let IpAddr::V4(ip) = address.ip() else {
-        return address.to_string();
-    };
-    let mut text = String::with_capacity(24);
-    let mut digits = itoa::Buffer::new();
-    for (octet, behind) in ip.octets().into_iter().zip(['.', '.', '.', ':']) {
-        text.push_str(digits.format(octet));
-        text.push(behind);
-    }
-    text.push_str(digits.format(address.port()));
-    text
 }
 
 /// The number of a request, as text.

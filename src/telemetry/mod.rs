@@ -1,5 +1,6 @@
 //! Logs, metrics and access lines. Used by everything that runs; knows only `ir`.
 pub mod access;
+pub mod address;
 mod json;
 pub mod log;
 pub mod metrics;

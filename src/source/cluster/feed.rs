@@ -242,14 +242,14 @@ impl<S: Sink> Feed<S> {
             objects: std::mem::take(&mut self.pending).into_iter().collect(),
             since: self.since.take().unwrap_or_else(Instant::now),
         };
-        if !self.sink.apply(changes) {
-            // No list tells again of what is gone.
-            self.pending
-                .extend(gone.into_iter().map(|key| (key, Change::Gone)));
-            self.lost();
-        } else {
+        if self.sink.apply(changes) {
             self.failures = 0;
+            return;
         }
+        // No list tells again of what is gone.
+        self.pending
+            .extend(gone.into_iter().map(|key| (key, Change::Gone)));
+        self.lost();
     }
 
     fn signal(&mut self, signal: Signal) {

@@ -329,7 +329,7 @@ impl Reports {
                 }
                 Next::Done
             }
-            Answer::Conflict => Next::Retry,
+            Answer::Conflict | Answer::Failed(_) => Next::Retry,
             Answer::Forbidden(_) => {
                 let place = (key.kind.clone(), key.namespace.clone());
                 let known = self.forbidden.get(&place).copied();
@@ -349,7 +349,6 @@ impl Reports {
                 self.queue.pause(*wait, now);
                 Next::At(now)
             }
-            Answer::Failed(_) => Next::Retry,
             Answer::Down(_) => {
                 self.queue.pause(None, now);
                 Next::Retry
