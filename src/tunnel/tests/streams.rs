@@ -8,7 +8,11 @@ use std::{
     collections::VecDeque,
     io,
     pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use fastrand::Rng;
@@ -33,8 +37,15 @@ struct Peer {
     got: Vec<u8>,
     /// How much of that is parsed into frames.
     parsed: usize,
-    /// It takes nothing for so many polls.
+    /// There is always something of it while there is anything.
+    eager: bool,
+    /// It takes nothing for so many turns.
     stall: u32,
+    /// Who waits for something to read, or for room.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// Times that something went to or from it.
+    moved: u64,
     /// Nothing comes from it and nothing reaches it any more, and nobody says so.
     gone: bool,
     fin: bool,
@@ -52,12 +63,16 @@ impl Peer {
         Self {
             rng: rng.fork(),
             masked,
+            eager: rng.u8(..4) == 0,
             queue: VecDeque::new(),
             sent: Vec::new(),
             end: None,
             got: Vec::new(),
             parsed: 0,
             stall: 0,
+            reader: None,
+            writer: None,
+            moved: 0,
             gone: false,
             fin: false,
             closed: false,
@@ -99,6 +114,48 @@ impl Peer {
         }
     }
 
+    /// Does what it likes.
+    fn act(&mut self, rng: &mut Rng) {
+        self.stall = self.stall.saturating_sub(1);
+        if self.end.is_none() && !self.closed {
+            match rng.u8(..40) {
+                0..14 => self.say(),
+                14 => self.stall = rng.u32(..50),
+                15 => {
+                    self.closed = true;
+                    self.send(0x88, &[3, 0xe8]);
+                }
+                16 => self.end = Some(if rng.bool() { End::Fin } else { End::Reset }),
+                17 if rng.bool() => {
+                    self.break_off();
+                    self.end = Some(End::Fin);
+                }
+                18 => self.gone = rng.u8(..4) == 0,
+                _ => {}
+            }
+        } else if self.end.is_none() && rng.u8(..4) == 0 {
+            self.end = Some(End::Fin);
+        }
+        self.wake();
+    }
+
+    /// Wakes who waits for what there is now, as a socket does.
+    fn wake(&mut self) {
+        if self.gone {
+            return;
+        }
+        if !self.queue.is_empty() || self.end.is_some() {
+            self.reader.take().into_iter().for_each(Waker::wake);
+        }
+        if self.stall == 0 || self.is_reset() {
+            self.writer.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn is_reset(&self) -> bool {
+        self.end == Some(End::Reset) && self.queue.is_empty()
+    }
+
     /// Sends the first half of a frame, after which nothing comes.
     fn break_off(&mut self) {
         let before = self.queue.len();
@@ -112,22 +169,29 @@ impl Peer {
 impl AsyncRead for Peer {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.gone {
+            self.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
         if self.queue.is_empty() {
             return match self.end {
-                None => Poll::Pending,
+                None => {
+                    self.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                }
                 Some(End::Fin) => Poll::Ready(Ok(())),
                 Some(End::Reset) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             };
         }
-        if self.rng.u8(..3) == 0 {
+        if !self.eager && self.rng.u8(..3) == 0 {
+            // As where the runtime wants others to have their turn.
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.moved += 1;
         let most = self.queue.len().min(buffer.remaining());
         let few = if self.rng.bool() { most.min(20) } else { most };
         let count = self.rng.usize(1..=few);
@@ -140,26 +204,27 @@ impl AsyncRead for Peer {
 impl AsyncWrite for Peer {
     fn poll_write(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         assert!(!self.fin, "nothing is written after FIN");
-        if self.end == Some(End::Reset) && self.queue.is_empty() {
+        if !self.gone && self.is_reset() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if self.gone {
-            return Poll::Pending;
-        }
-        if self.stall > 0 {
-            self.stall -= 1;
+        if self.gone || self.stall > 0 {
+            self.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
         let count = match self.rng.u8(..8) {
-            0 => return Poll::Pending,
-            1 | 2 => self.rng.usize(1..=bytes.len()),
+            0 if !self.eager => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            0..3 => self.rng.usize(1..=bytes.len()),
             _ => bytes.len(),
         };
         self.got.extend_from_slice(&bytes[..count]);
+        self.moved += 1;
         Poll::Ready(Ok(count))
     }
 
@@ -174,6 +239,15 @@ impl AsyncWrite for Peer {
 }
 
 impl Side for &mut Peer {}
+
+/// Whether the pump asked for another turn.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
 
 /// One whole frame at the start of `bytes`: its length, first byte and payload.
 fn first_frame(bytes: &[u8]) -> Option<(usize, u8, Vec<u8>)> {
@@ -282,12 +356,9 @@ fn check(seed: u64, from: &Peer, to: &Peer) -> Found {
     }
 }
 
-/// One tunnel from its beginning to its end.
-async fn tunnel_of(seed: u64) {
-    let mut rng = Rng::with_seed(seed);
-    let mut client = Peer::new(&mut rng, true);
-    let mut backend = Peer::new(&mut rng, false);
-    let policy = policy(|policy| {
+/// Limits and timeouts, or none.
+fn any_policy(rng: &mut Rng) -> ir::Policy {
+    policy(|policy| {
         if rng.bool() {
             policy.keepalive.interval = Setting::field(Some(Duration::from_secs(1)));
             policy.keepalive.timeout = Setting::field(Some(Duration::from_secs(20)));
@@ -295,12 +366,26 @@ async fn tunnel_of(seed: u64) {
         if rng.u8(..3) == 0 {
             policy.timeouts.idle = Setting::field(Some(Duration::from_secs(30)));
         }
+        if rng.u8(..4) == 0 {
+            policy.limits.messages_per_second = Setting::field(Some(rng.u32(1..50)));
+        }
+        if rng.u8(..4) == 0 {
+            policy.limits.bytes_per_second = Setting::field(Some(rng.u64(500..200_000)));
+        }
         if rng.u8(..8) == 0 {
             policy.upgrade.max_message_bytes = Setting::field(Some(100_000));
         }
         policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
         policy.timeouts.max_lifetime = Setting::field(Some(Duration::from_secs(40)));
-    });
+    })
+}
+
+/// One tunnel from its beginning to its end.
+async fn tunnel_of(seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let mut client = Peer::new(&mut rng, true);
+    let mut backend = Peer::new(&mut rng, false);
+    let policy = any_policy(&mut rng);
     let start = Start {
         policy: &policy,
         extensions: false,
@@ -310,40 +395,39 @@ async fn tunnel_of(seed: u64) {
     let mut order = None;
     let mut pongs = 0;
     let mut pump = Pump::new(&mut client, b"", &mut backend, b"", start);
-    let cx = &mut Context::from_waker(Waker::noop());
+    let woken = Arc::new(Woken(AtomicBool::new(true)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let cx = &mut Context::from_waker(&waker);
     let mut idle = 0_u32;
     let verdict = loop {
-        if let Poll::Ready(verdict) = pump.poll(cx, sleep.as_mut(), &policy, order) {
-            break verdict;
+        let is_woken = woken.0.swap(false, Relaxed);
+        // Who is not woken has nothing to do. To see that, it is asked now and then; always would mend what is lost.
+        if is_woken || rng.u8(..8) == 0 {
+            let moved = |pump: &mut Pump<&mut Peer, &mut Peer>| {
+                let (client, backend) = pump.sides();
+                client.moved + backend.moved
+            };
+            let before = moved(&mut pump);
+            let polled = pump.poll(cx, sleep.as_mut(), &policy, order);
+            assert!(
+                is_woken || (polled.is_pending() && moved(&mut pump) == before),
+                "seed {seed}: nobody woke it, and there was something to do"
+            );
+            if let Poll::Ready(verdict) = polled {
+                break verdict;
+            }
         }
         let (client, backend) = pump.sides();
         for peer in [&mut **client, &mut **backend] {
             answer(peer, &mut pongs);
-            if peer.end.is_none() && !peer.closed {
-                match rng.u8(..40) {
-                    0..14 => peer.say(),
-                    14 => peer.stall = rng.u32(..50),
-                    15 => {
-                        peer.closed = true;
-                        peer.send(0x88, &[3, 0xe8]);
-                    }
-                    16 => peer.end = Some(if rng.bool() { End::Fin } else { End::Reset }),
-                    17 if rng.bool() => {
-                        peer.break_off();
-                        peer.end = Some(End::Fin);
-                    }
-                    18 => peer.gone = rng.u8(..4) == 0,
-                    _ => {}
-                }
-            } else if peer.end.is_none() && rng.u8(..4) == 0 {
-                peer.end = Some(End::Fin);
-            }
+            peer.act(&mut rng);
         }
         if order.is_none() && rng.u8(..60) == 0 {
             order = Some(Order {
                 cause: Cause::Drain,
                 code: 1012,
             });
+            waker.wake_by_ref();
         }
         // Now and then the process stood still for an hour.
         let passed = match rng.u16(..2000) {
