@@ -73,6 +73,17 @@ impl Health {
         self.set(watch, true);
     }
 
+    /// The watch is not open any more; whether the server is away, what follows tells.
+    pub(super) fn ended(&self, watch: usize) {
+        let mut state = self.state.lock();
+        let Some(it) = state.watches.get_mut(watch) else {
+            return;
+        };
+        it.open = false;
+        let kind = it.kind;
+        self.tell_metric(&state, kind);
+    }
+
     /// The server answers, and there is nothing to watch.
     pub(super) fn answered(&self, watch: usize) {
         self.heard(watch);
@@ -131,6 +142,12 @@ impl Health {
         } else {
             warn!(since = %at, seconds, "{why}; not ready until every kind has been listed, trying on");
         }
+    }
+
+    /// What was said lately.
+    #[cfg(test)]
+    pub(super) fn words(&self) -> Vec<String> {
+        self.state.lock().said.keys().cloned().collect()
     }
 
     /// Says something that is not about the connection, at most once a minute.
@@ -219,6 +236,11 @@ mod tests {
         health.lost(0, "gone", true);
         assert_eq!(connected(), Some(0.0));
         health.opened(0);
+        assert_eq!(connected(), Some(1.0));
+        health.ended(1);
+        assert_eq!(connected(), Some(0.0));
+        assert!(health.state.lock().said.len() < 2, "that is no outage");
+        health.opened(1);
         assert_eq!(connected(), Some(1.0));
     }
 }

@@ -130,6 +130,8 @@ struct Memory {
     absent: bool,
     /// Failures in a row.
     failures: u32,
+    /// Watches in a row that were opened and ended at once.
+    short: u32,
     opened: Option<Instant>,
 }
 
@@ -156,6 +158,7 @@ impl Watch {
             let turn = tokio::select! {
                 () = self.relist.notified() => {
                     memory.from = None;
+                    memory.opened = None;
                     continue;
                 }
                 turn = self.turn(&api, &mut memory) => turn,
@@ -163,11 +166,20 @@ impl Watch {
             let opened = memory.opened.take();
             let Err((verb, failure)) = turn else {
                 memory.failures = 0;
+                memory.short = 0;
                 continue;
             };
             memory.from = None;
-            if opened.is_some_and(|opened| opened.elapsed() >= SUCCESS) {
-                memory.failures = 0;
+            match opened {
+                Some(opened) if opened.elapsed() >= SUCCESS => {
+                    memory.failures = 0;
+                    memory.short = 0;
+                }
+                Some(_) => memory.short = memory.short.saturating_add(1),
+                None => {}
+            }
+            if opened.is_some() {
+                self.health.ended(self.number);
             }
             self.metrics
                 .source()
@@ -341,7 +353,7 @@ impl Watch {
             }
             // Nothing is wrong unless it goes on.
             Failure::Desynced | Failure::Ended => {
-                if memory.failures >= MANY {
+                if memory.short >= MANY {
                     self.health.warn(&format!(
                         "the watch of {} ends at once, again and again ({}): what stands between Hawser and the API \
                          server? Until it lasts, all of them are listed every few seconds",

@@ -116,6 +116,17 @@ async fn keys(client: kube::Client) -> Result<String, String> {
     Err(format!("{}: {words}", head.status))
 }
 
+/// What was known is not known any more when nobody asks, whatever ended that.
+struct Asked<'a> {
+    view: &'a watch::Sender<Arc<View>>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.view.send_replace(Arc::default());
+    }
+}
+
 /// Asks the others while this replica leads; `view` is what they said.
 pub async fn ask(
     cluster: Cluster,
@@ -141,6 +152,7 @@ pub async fn ask(
         addresses: addresses.map(if_addrs::Interface::ip).collect(),
     };
     let settings = Arc::new(settings);
+    let _asked = Asked { view: &view };
     loop {
         tokio::select! {
             led = leader.wait_for(Leadership::leads) => if led.is_err() { return },

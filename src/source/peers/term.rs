@@ -36,8 +36,10 @@ pub(super) async fn run(
         let Some(ready) = found.borrow_and_update().clone() else {
             continue;
         };
-        tasks.retain(|name, (addresses, _)| {
-            let stays = ready.get(name) == Some(addresses);
+        tasks.retain(|name, (addresses, task)| {
+            // One that died is begun anew.
+            let lives = task.as_ref().is_none_or(|task| !task.is_finished());
+            let stays = lives && ready.get(name) == Some(addresses);
             if !stays {
                 board.remove(name);
             }

@@ -7,6 +7,7 @@ mod desired;
 mod entry;
 mod ingress;
 mod judge;
+mod places;
 mod queue;
 mod reports;
 mod told;
@@ -36,9 +37,6 @@ use super::{
     rebuild::Verdicts,
 };
 use crate::{telemetry::metrics::Metrics, upstream};
-
-/// Writes under way at a time: enough for 50 a second while each takes 80 ms.
-const UNDER_WAY: usize = 4;
 
 /// How often counts are taken.
 const COUNTS: Duration = Duration::from_secs(3);
@@ -108,7 +106,7 @@ pub async fn write(inputs: Inputs, stop: CancellationToken) {
         }
         let clock = Time(jiff::Timestamp::now());
         let more = reports.look(now, &clock);
-        while under_way.len() < UNDER_WAY
+        while under_way.len() < places::ALL
             && let Some(task) = reports.next(now, &clock)
         {
             under_way.push(run(&cluster, task));
@@ -117,7 +115,7 @@ pub async fn write(inputs: Inputs, stop: CancellationToken) {
         let status = metrics.status();
         status.queue(writer::manager(Lane::Conditions), objects);
         status.queue(writer::manager(Lane::Counts), reports.waiting(Lane::Counts));
-        let busy = under_way.len() == UNDER_WAY;
+        let busy = under_way.len() == places::ALL;
         tokio::select! {
             biased;
             () = stop.cancelled() => return,

@@ -16,6 +16,7 @@ use tracing::info;
 use super::{
     counts::{Counts, Endpoints, Heard},
     entry::{Entry, Plan, Said},
+    places::Places,
     queue::{Lane, Next, Queue},
     writer::{self, Answer, Write},
 };
@@ -65,11 +66,8 @@ pub(super) struct Reports {
     forbidden: HashMap<(String, String), Forbidden>,
     /// Ingresses with addresses of somebody else in this term.
     foreign: usize,
-    /// Writes under way in each namespace.
-    under_way: HashMap<String, usize>,
-    /// Namespaces whose last write failed: one at a time, or objects that are too large, or a webhook that hangs, would
-    /// keep all places from the others.
-    failing: HashSet<String>,
+    /// Writes under way.
+    places: Places,
 }
 
 /// A kind and namespace where Hawser may not write.
@@ -107,8 +105,7 @@ impl Reports {
             addresses: None,
             forbidden: HashMap::new(),
             foreign: 0,
-            under_way: HashMap::new(),
-            failing: HashSet::new(),
+            places: Places::default(),
         }
     }
 
@@ -258,8 +255,7 @@ impl Reports {
                 self.queue.finish(lane, &key, Next::At(until), now);
                 continue;
             }
-            if self.failing.contains(&key.namespace) && self.under_way.contains_key(&key.namespace)
-            {
+            if !self.places.has_room(&key.namespace) {
                 self.queue.refund(lane);
                 self.queue.finish(lane, &key, Next::At(now + BEHIND), now);
                 continue;
@@ -281,10 +277,7 @@ impl Reports {
                 manager: writer::manager(lane),
                 status: said.body(),
             };
-            *self
-                .under_way
-                .entry(write.object.namespace.clone())
-                .or_default() += 1;
+            self.places.take(&write.object.namespace);
             return Some(Task { lane, write, said });
         }
     }
@@ -295,22 +288,15 @@ impl Reports {
         let key = write.object;
         let entry = self.entries.get_mut(&key);
         let entry = entry.filter(|entry| entry.uid() == write.uid);
-        if let Some(under_way) = self.under_way.get_mut(&key.namespace) {
-            *under_way -= 1;
-            if *under_way == 0 {
-                self.under_way.remove(&key.namespace);
-            }
-        }
-        match answer {
-            Answer::Down(_) | Answer::Throttled(_) => {}
-            Answer::Failed(_) => {
-                self.failing.insert(key.namespace.clone());
-                self.queue.recovered();
-            }
-            _ => {
-                self.failing.remove(&key.namespace);
-                self.queue.recovered();
-            }
+        let went = match answer {
+            Answer::Down(_) | Answer::Throttled(_) => None,
+            answer => Some(!matches!(answer, Answer::Failed(_))),
+        };
+        self.places.give_back(&key.namespace, went);
+        match went {
+            Some(true) => self.queue.recovered(),
+            Some(false) if self.places.all_fail() => self.queue.pause(None, now),
+            _ => {}
         }
         let next = match answer {
             Answer::Done => {
@@ -394,8 +380,7 @@ impl Reports {
         self.open.clear();
         self.due.clear();
         self.forbidden.clear();
-        self.under_way.clear();
-        self.failing.clear();
+        self.places = Places::default();
         for entry in self.entries.values_mut() {
             entry.forget();
         }

@@ -144,7 +144,10 @@ fn classify(status: StatusCode, message: String, retry_after: Option<u64>) -> An
         StatusCode::TOO_MANY_REQUESTS => Answer::Throttled(wait),
         StatusCode::SERVICE_UNAVAILABLE if wait.is_some() => Answer::Throttled(wait),
         // Credentials expire and come back: no fault of the object.
-        StatusCode::UNAUTHORIZED => Answer::Down(format!("{status}: {message}")),
+        StatusCode::UNAUTHORIZED
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Answer::Down(format!("{status}: {message}")),
         StatusCode::REQUEST_TIMEOUT => Answer::Failed(format!("{status}: {message}")),
         status if status.is_client_error() => Answer::Invalid(message),
         status => Answer::Failed(format!("{status}: {message}")),

@@ -92,7 +92,7 @@ impl Process {
             table_hash: put(
                 registry,
                 "table_hash",
-                "32 bits that stand for the objects (UID, generation) that the live table is made from: replicas of one version that know the same have the same",
+                "32 bits that stand for the WebSocketRoute and Ingress objects (UID, generation) that are decided about: replicas of one version that know the same ones have the same",
                 Gauge::default(),
             ),
             table_build: seconds(

@@ -5,13 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Site, furnish, plane, site::nowhere};
+use super::{
+    Site, furnish, plane,
+    site::{nowhere, text},
+};
 use crate::kit::{
     control_plane::ControlPlane,
     eventually,
     fault_proxy::{Fault, FaultProxy},
-    manifest,
+    manifest, within,
 };
+use serde_json::Value;
 
 /// Path of the status of a route.
 fn path(site: &Site<'_>, name: &str) -> String {
@@ -146,5 +150,86 @@ fn one_namespace_that_fails_holds_up_no_other() {
         // All places may be taken once, for 10 s; one after the other they would need a minute.
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(20), "{took:?}");
+    });
+}
+
+/// Reasons of the events about an object, in the order of their times.
+fn told(plane: &ControlPlane, namespace: &str, object: &str) -> Vec<String> {
+    let get = [
+        "get",
+        "events.v1.events.k8s.io",
+        "-n",
+        namespace,
+        "-o",
+        "json",
+    ];
+    let events: Value = serde_json::from_str(&plane.kubectl(&get, "").text()).expect("JSON");
+    let events = events["items"].as_array().into_iter().flatten();
+    let mut events: Vec<_> = events
+        .filter(|event| event["regarding"]["name"] == object)
+        .map(|event| {
+            (
+                text(&event["eventTime"]).to_owned(),
+                text(&event["reason"]).to_owned(),
+            )
+        })
+        .collect();
+    events.sort();
+    events.into_iter().map(|(_, reason)| reason).collect()
+}
+
+#[test]
+fn events_that_are_not_taken_keep_their_order_and_hold_up_no_others() {
+    let plane = plane();
+    plane.run(async || {
+        let bad = plane.namespace("untold").await;
+        let site = Site::with(&plane, "told-beside", &[&bad]).await;
+        let (proxy, kubeconfig) = proxy(&site);
+        let hawser = site.hawser_by(&kubeconfig, &[]).await;
+        proxy.fail(
+            &format!("/apis/events.k8s.io/v1/namespaces/{bad}/"),
+            Fault::Stalled,
+        );
+        let route =
+            |name: &str| manifest::route(name, &format!("{name}.{bad}.test"), "/ws", "nobody", "");
+        let routes: String = (0..4)
+            .map(|number| route(&format!("untold-{number}")))
+            .collect();
+        plane
+            .kubectl(&["apply", "-n", &bad, "-f", "-"], &routes)
+            .text();
+        hawser.judged(4).await;
+
+        let begun = Instant::now();
+        site.apply(&manifest::route("chat", "chat.test", "/ws", "nobody", ""));
+        eventually("another namespace is told", async || {
+            (told(&plane, &site.namespace, "chat") == ["BackendNotFound"]).then_some(())
+        })
+        .await;
+        // The first one may hang for 10 s.
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(20), "{took:?}");
+
+        let service = manifest::service("nobody", &[nowhere()]);
+        plane
+            .kubectl(&["apply", "-n", &bad, "-f", "-"], &service)
+            .text();
+        site.apply(&service);
+        eventually("there is nothing wrong any more", async || {
+            (told(&plane, &site.namespace, "chat").len() == 2).then_some(())
+        })
+        .await;
+        assert_eq!(told(&plane, &bad, "untold-0"), Vec::<String>::new());
+        let wanted = told(&plane, &site.namespace, "chat");
+        proxy.heal();
+        for number in 0..4 {
+            let name = format!("untold-{number}");
+            within(
+                Duration::from_mins(1),
+                "all is told in its order",
+                async || (told(&plane, &bad, &name) == wanted).then_some(()),
+            )
+            .await;
+        }
     });
 }

@@ -3,6 +3,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -78,6 +80,71 @@ async fn pages_come_as_fast_as_they_are_taken() {
     }
     stop.cancel();
     running.await.expect("it ends");
+}
+
+/// An API server whose lists are empty and whose watches are reset after `open`. Counts them.
+fn resetting(open: Duration) -> (kube::Client, Arc<AtomicUsize>) {
+    let watches = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&watches);
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let watch = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("watch=true"));
+        if watch {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        async move {
+            let body = if watch {
+                let reset = futures_util::stream::once(async move {
+                    sleep(open).await;
+                    Err::<http_body::Frame<Bytes>, _>(std::io::Error::other("reset"))
+                });
+                StreamBody::new(reset).boxed_unsync()
+            } else {
+                let page = r#"{"metadata": {"resourceVersion": "1"}, "items": []}"#;
+                Full::from(page)
+                    .map_err(|never| match never {})
+                    .boxed_unsync()
+            };
+            Ok::<_, kube::Error>(http::Response::new(body))
+        }
+    });
+    (kube::Client::new(service, "default"), watches)
+}
+
+/// What was said about these watches, and whether the source counted as connected at every look.
+async fn said(open: Duration, watches: usize) -> (Vec<String>, String) {
+    let (client, asked) = resetting(open);
+    let (watch, mut received) = watch(client);
+    let (health, metrics) = (Arc::clone(&watch.health), Arc::clone(&watch.metrics));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(watch.run(stop.clone()));
+    while asked.load(Ordering::Relaxed) < watches {
+        received.recv().await.expect("a signal");
+    }
+    stop.cancel();
+    running.await.expect("it ends");
+    (health.words(), metrics.encode())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_reset_is_no_outage() {
+    let (words, metrics) = said(Duration::from_secs(30), 20).await;
+    assert_eq!(words, Vec::<String>::new());
+    let restarts = r#"hawser_source_restarts_total{kind="Service",reason="unreachable"} "#;
+    assert!(metrics.contains(restarts), "{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_that_end_at_once_are_told() {
+    let (words, _) = said(Duration::from_secs(1), usize::try_from(MANY).expect("few")).await;
+    assert_eq!(words, Vec::<String>::new());
+    let (words, _) = said(Duration::from_secs(1), 20).await;
+    assert!(
+        words.len() == 1 && words[0].contains("ends at once"),
+        "{words:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
