@@ -147,6 +147,8 @@ pub(super) struct Pump<C, B> {
     pings: Option<Box<Pings>>,
     /// When a side that seems silent is looked at again.
     second_look: Option<Instant>,
+    /// Since when a side takes nothing any more and nothing came from it.
+    broken: Option<Instant>,
     /// When the timer fires. Never set later than needed, but often earlier: nothing is done to it when
     /// a byte moves.
     armed: Option<Instant>,
@@ -201,6 +203,7 @@ impl<C: Side, B: Side> Pump<C, B> {
             }),
             pings: Pings::new(&policy.keepalive, now).map(Box::new),
             second_look: None,
+            broken: None,
             armed: None,
         };
         let (up, down) = pump.rules(policy);
@@ -378,14 +381,17 @@ impl<C: Side, B: Side> Pump<C, B> {
 
     /// Whether and how an open tunnel ends. A Close first: what comes with it is only its consequence.
     fn judge(&mut self, moved: bool, order: Option<Order>) -> bool {
-        // A side that takes nothing any more may have said why: it is read as far as it goes.
-        if self.up.is_broken() && !moved {
-            self.down
-                .fail_source(self.up.broken_by().unwrap_or(Loss::Reset));
-        }
-        if self.down.is_broken() && !moved {
-            self.up
-                .fail_source(self.down.broken_by().unwrap_or(Loss::Reset));
+        if self.up.is_broken() || self.down.is_broken() {
+            // A side that takes nothing any more may have said why: it is read as far as it goes.
+            if self.up.is_broken() {
+                self.down.lift_rates();
+            }
+            if self.down.is_broken() {
+                self.up.lift_rates();
+            }
+            if moved || self.broken.is_none() {
+                self.broken = Some(Instant::now());
+            }
         }
         let code = |flow: &Flow| flow.passage.seen().and_then(|close| close.code);
         if self.up.passage.is_closed() {
@@ -497,12 +503,24 @@ impl<C: Side, B: Side> Pump<C, B> {
         true
     }
 
+    /// When a side that nothing can be written to is read to its end, unless something comes until then. Not before what
+    /// came from it is written. A second look, because the runtime learns of bytes that wait later than of a write that
+    /// fails.
+    fn gone_at(&self) -> Option<Instant> {
+        let waits = |flow: &Flow, back: &Flow| {
+            flow.is_broken() && !back.source_ended() && (back.is_broken() || back.is_flushed())
+        };
+        let waits = waits(&self.up, &self.down) || waits(&self.down, &self.up);
+        self.broken.filter(|_| waits)?.checked_add(SECOND_LOOK)
+    }
+
     /// Whether nothing can be due before the timer fires: an open tunnel whose activity only moves its deadline away.
     fn is_steady(&self) -> bool {
         let flows = [&self.up, &self.down];
         self.armed.is_some()
             && matches!(self.phase, Phase::Open)
             && self.pings.is_none()
+            && self.broken.is_none()
             && flows.iter().all(|flow| flow.is_steady())
     }
 
@@ -533,7 +551,8 @@ impl<C: Side, B: Side> Pump<C, B> {
                 let silent = self.silent(policy);
                 let silent = silent.max(silent.and(self.second_look));
                 let rates = flows.map(Flow::resumes);
-                let others = [self.lifetime].into_iter().chain(rates).flatten();
+                let others = [self.lifetime, self.gone_at()];
+                let others = others.into_iter().chain(rates).flatten();
                 others.chain(silent).min()
             }
             Phase::Finishing(until) | Phase::Lingering(until) => Some(until),
@@ -603,6 +622,15 @@ impl<C: Side, B: Side> Pump<C, B> {
     /// Something is due in an open tunnel.
     fn run_out_open(&mut self, policy: &ir::Policy) {
         let now = Instant::now();
+        if self.gone_at().is_some_and(|at| now >= at) {
+            let broken = [self.up.broken_by(), self.down.broken_by()];
+            for (loss, back) in broken.into_iter().zip([&mut self.down, &mut self.up]) {
+                if let (Some(loss), false) = (loss, back.source_ended()) {
+                    back.fail_source(loss);
+                }
+            }
+            return;
+        }
         let idle = policy.timeouts.idle.value;
         let idle =
             idle.is_some_and(|idle| now.saturating_duration_since(self.idle_since()) >= idle);

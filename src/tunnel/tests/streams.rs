@@ -152,8 +152,9 @@ impl Peer {
         }
     }
 
+    /// Nothing can be written to it any more; what it sent before can be read.
     fn is_reset(&self) -> bool {
-        self.end == Some(End::Reset) && self.queue.is_empty()
+        self.end == Some(End::Reset)
     }
 
     /// Sends the first half of a frame, after which nothing comes.
@@ -429,10 +430,14 @@ async fn tunnel_of(seed: u64) {
             });
             waker.wake_by_ref();
         }
-        // Now and then the process stood still for an hour.
-        let passed = match rng.u16(..2000) {
-            0 => Duration::from_hours(1),
-            _ => Duration::from_millis(rng.u64(..800)),
+        let passed = if woken.0.load(Relaxed) {
+            // Its turn comes soon.
+            Duration::from_millis(rng.u64(..20))
+        } else if rng.u16(..1000) == 0 {
+            // The process stood still.
+            Duration::from_hours(1)
+        } else {
+            Duration::from_millis(rng.u64(..800))
         };
         tokio::time::advance(passed).await;
         idle += 1;
@@ -454,7 +459,7 @@ async fn tunnel_of(seed: u64) {
     // Nothing is missing before the last word of a peer, nor before what is said of one that ended in order.
     let whole = |found: &Found| match verdict.loss {
         None => !found.own_close,
-        Some(Loss::Fin) => found.all,
+        Some(Loss::Fin | Loss::Reset) => found.all,
         Some(_) => true,
     };
     let first = match verdict.cause {
