@@ -413,6 +413,7 @@ async fn connections_show_open_and_ended_tunnels() {
     expected["backend_got_close"] = json!(outcome.backend_got_close);
     expected["cause"] = json!(outcome.cause);
     expected["code"] = json!(outcome.code);
+    expected["loss"] = json!("fin");
     assert_eq!(closed, json!([expected]));
 }
 

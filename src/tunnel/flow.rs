@@ -343,6 +343,16 @@ impl Flow {
         self.out.is_broken()
     }
 
+    /// Something of what was to be written never was.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.out.is_lossy()
+    }
+
+    /// FIN was sent.
+    pub(super) fn is_sent(&self) -> bool {
+        self.out.is_finished()
+    }
+
     /// Nothing waits to be written.
     pub(super) fn is_flushed(&self) -> bool {
         self.out.is_flushed()

@@ -56,6 +56,13 @@ enum State {
     Closed,
 }
 
+/// The answer to a ping of ours. It is swallowed also when it comes twice, because the ping was sent twice.
+#[derive(Debug, Clone, Copy)]
+struct Pong {
+    payload: [u8; 8],
+    awaited: bool,
+}
+
 /// The way of one stream through a tunnel.
 #[derive(Debug)]
 pub(super) struct Passage {
@@ -72,7 +79,7 @@ pub(super) struct Passage {
     seen: Option<Close>,
     violation: Option<Violation>,
     /// The payload of our ping that the source has to answer. The answer goes no further.
-    pong: Option<[u8; 8]>,
+    pong: Option<Pong>,
     /// A byte of the application was passed on.
     active: bool,
 }
@@ -172,9 +179,10 @@ impl Passage {
     /// What becomes of a control frame of the source.
     fn control(&mut self, control: &Control<'_>, counts: &mut Counts) -> Fate {
         if control.kind == Some(Kind::Pong)
-            && self.pong.is_some_and(|payload| control.says(&payload))
+            && let Some(pong) = &mut self.pong
+            && control.says(&pong.payload)
         {
-            self.pong = None;
+            pong.awaited = false;
             return Fate::Goes;
         }
         if self.is_cut() {
@@ -296,12 +304,20 @@ impl Passage {
 
     /// The source is to answer this ping; the answer goes no further.
     pub(super) fn expect_pong(&mut self, payload: [u8; 8]) {
-        self.pong = Some(payload);
+        self.pong = Some(Pong {
+            payload,
+            awaited: true,
+        });
     }
 
     /// Whether the answer is still to come.
     pub(super) fn awaits_pong(&self) -> bool {
-        self.pong.is_some()
+        self.pong.is_some_and(|pong| pong.awaited)
+    }
+
+    /// The payload of the last ping of ours.
+    pub(super) fn pinged(&self) -> Option<[u8; 8]> {
+        self.pong.map(|pong| pong.payload)
     }
 
     /// Whether a byte of the application was passed on since this was asked last.

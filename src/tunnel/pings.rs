@@ -22,6 +22,8 @@ pub(super) struct Pings {
 struct Ping {
     /// When the one that is not answered left.
     sent: Option<Instant>,
+    /// It left more than once: nobody knows which one the answer is to.
+    again: bool,
     /// How long the last answer took; not told yet.
     round_trip: Option<Duration>,
 }
@@ -71,7 +73,7 @@ impl Pings {
     /// Who did not answer in time.
     pub(super) fn late(&mut self, up: &mut Flow, down: &mut Flow, now: Instant) -> Option<Silent> {
         let timeout = self.timeout?;
-        let late = |ping: &mut Option<Ping>, to: &Flow, from: &mut Flow| {
+        let late = |ping: &mut Option<Ping>, to: &mut Flow, from: &mut Flow| {
             ping.as_mut()
                 .is_some_and(|ping| ping.is_late(to, from, timeout, now))
         };
@@ -111,7 +113,9 @@ impl Ping {
             }
             Some(sent) if !from.passage.awaits_pong() => {
                 self.sent = None;
-                self.round_trip = Some(now.saturating_duration_since(sent));
+                if !std::mem::take(&mut self.again) {
+                    self.round_trip = Some(now.saturating_duration_since(sent));
+                }
             }
             _ => {}
         }
@@ -123,16 +127,25 @@ impl Ping {
             .map(|sent| from.withheld().map_or(sent, |until| until.max(sent)))
     }
 
-    fn is_late(&mut self, to: &Flow, from: &mut Flow, timeout: Duration, now: Instant) -> bool {
+    fn is_late(&mut self, to: &mut Flow, from: &mut Flow, timeout: Duration, now: Instant) -> bool {
         let late = self
             .waits_since(from)
             .is_some_and(|since| now.saturating_duration_since(since) >= timeout);
         // Who sends one long frame cannot put a pong into it, and who reads slowly has not got the ping yet.
-        if late && (from.take_heard() || to.blocked().is_some()) {
-            self.sent = Some(now);
+        if !late {
             return false;
         }
-        late
+        let (heard, blocked) = (from.take_heard(), to.blocked().is_some());
+        if !heard && !blocked {
+            return true;
+        }
+        self.sent = Some(now);
+        // Of several pings the last one may be the only one that is answered (RFC 6455 section 5.5.3), and another one
+        // may have come from the other side.
+        if let (false, Some(payload)) = (to.ping_waits(), from.passage.pinged()) {
+            self.again |= to.put_ping(payload);
+        }
+        false
     }
 }
 

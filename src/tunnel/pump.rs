@@ -92,8 +92,10 @@ enum Phase {
     Finishing(Instant),
     /// Hawser closes the tunnel. Boxed: it is the only large one, and the last.
     Ending(Box<Ending>),
-    /// FIN was sent to both; then it is over, if the peers do not end before.
+    /// FIN goes to both; then it is over, if the peers do not end before.
     Lingering(Instant),
+    /// The same where FIN waits behind what the side has not taken: streams of HTTP/2 have no kernel that goes on.
+    Leaving(Instant),
     Over,
 }
 
@@ -371,11 +373,17 @@ impl<C: Side, B: Side> Pump<C, B> {
                 let passed = self.up.pass_fin() | self.down.pass_fin();
                 put || passed || (self.is_answered() && self.linger())
             }
-            Phase::Lingering(_) if self.up.source_ended() && self.down.source_ended() => {
+            Phase::Lingering(_) | Phase::Leaving(_)
+                if self.up.source_ended() && self.down.source_ended() && self.is_sent() =>
+            {
                 self.phase = Phase::Over;
                 true
             }
-            Phase::Lingering(_) | Phase::Over => false,
+            Phase::Leaving(_) if self.is_sent() => {
+                self.phase = Phase::Lingering(Instant::now() + LINGER);
+                true
+            }
+            Phase::Lingering(_) | Phase::Leaving(_) | Phase::Over => false,
         }
     }
 
@@ -434,8 +442,9 @@ impl<C: Side, B: Side> Pump<C, B> {
             (loss, _) => loss.or(declared),
         };
         // It had as long as `limits.writeStall` grants, and nobody knows whether it lives.
+        let stalled = self.stalled && (back.blocked().is_some() || back.is_lossy());
         let loss = match loss {
-            Some(Loss::TcpTimeout) if self.stalled => Some(Loss::WriteStall),
+            Some(Loss::TcpTimeout) if stalled => Some(Loss::WriteStall),
             loss => loss,
         };
         if !flow.source_ended() {
@@ -493,6 +502,12 @@ impl<C: Side, B: Side> Pump<C, B> {
                 && (flow.passage.seen().is_some() || flow.source_ended() || back.is_broken())
         };
         answered(&self.up, &self.down) && answered(&self.down, &self.up)
+    }
+
+    /// Whether FIN went to both, as far as they take anything.
+    fn is_sent(&self) -> bool {
+        let flows = [&self.up, &self.down];
+        flows.iter().all(|flow| flow.is_sent() || flow.is_broken())
     }
 
     /// Sends FIN to both and drops what still comes.
@@ -555,7 +570,9 @@ impl<C: Side, B: Side> Pump<C, B> {
                 let others = others.into_iter().chain(rates).flatten();
                 others.chain(silent).min()
             }
-            Phase::Finishing(until) | Phase::Lingering(until) => Some(until),
+            Phase::Finishing(until) | Phase::Lingering(until) | Phase::Leaving(until) => {
+                Some(until)
+            }
             Phase::Ending(ref ending) => Some(ending.deadline()),
             Phase::Over => None,
         }
@@ -615,7 +632,10 @@ impl<C: Side, B: Side> Pump<C, B> {
                     }
                 };
             }
-            Phase::Lingering(_) | Phase::Over => self.phase = Phase::Over,
+            Phase::Lingering(_) if !self.is_sent() => {
+                self.phase = Phase::Leaving(Instant::now() + ENDING);
+            }
+            Phase::Lingering(_) | Phase::Leaving(_) | Phase::Over => self.phase = Phase::Over,
         }
     }
 

@@ -58,6 +58,8 @@ struct Ended<'a> {
     tunnel: Tunnel<'a>,
     initiator: tunnel::Initiator,
     cause: tunnel::Cause,
+    /// How a side was lost; null where none was.
+    loss: Option<tunnel::Loss>,
     /// Null when no Close frame with a code was seen or sent.
     code: Option<u16>,
     client_got_close: bool,
@@ -82,6 +84,7 @@ impl<'a> Ended<'a> {
             },
             initiator: outcome.initiator,
             cause: outcome.cause,
+            loss: outcome.loss,
             code: outcome.code,
             client_got_close: outcome.client_got_close,
             backend_got_close: outcome.backend_got_close,

@@ -302,3 +302,30 @@ async fn answered_pings_do_not_keep_a_limited_tunnel_open() {
     expect(&mut kit.client, &own_close(1001)).await;
     assert_eq!(start.elapsed().as_secs(), 35);
 }
+
+/// RFC 6455 section 5.5.3: whoever gets several pings may answer the last one alone.
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_was_skipped_is_sent_again_to_who_lives() {
+    let mut kit = pinging(ir::PingTarget::Client).tunnel().await;
+    let skipped = expect_ping(&mut kit.client, false).await;
+    // It talks.
+    send(&mut kit.client, &masked(b"a")).await;
+    expect(&mut kit.backend, &masked(b"a")).await;
+    let again = expect_ping(&mut kit.client, false).await;
+    assert_eq!(again, skipped);
+    // An answer to each is ours to swallow.
+    send(&mut kit.client, &masked_pong(&again)).await;
+    send(&mut kit.client, &masked_pong(&again)).await;
+    send(&mut kit.client, &masked(b"b")).await;
+    expect(&mut kit.backend, &masked(b"b")).await;
+    // The next one is another one.
+    let next = expect_ping(&mut kit.client, false).await;
+    assert_ne!(next, skipped);
+    send(&mut kit.client, &masked_pong(&next)).await;
+    drop(kit.client);
+    expect_masked_close(&mut kit.backend, 1001).await;
+    let rtt = "hawser_websocket_ping_rtt_seconds_count";
+    let text = kit.metrics.encode();
+    let line = text.lines().find(|line| line.starts_with(rtt));
+    assert!(line.is_some_and(|line| line.ends_with(" 1")), "{line:?}");
+}

@@ -14,6 +14,7 @@ use crate::kit::{
     eventually, origin,
     proxy::{self, Running, rule},
     raw::{self, Then, header, ok},
+    wire,
 };
 
 use super::kit::{browser, connect, connect_with, get, websocket};
@@ -415,4 +416,46 @@ async fn a_tunnel_that_ended_leaves_no_stream_behind() {
     assert!(proxy.tunnels.is_empty());
     assert_eq!(stalled.reset().await, Reason::CANCEL);
     assert_eq!(outcome(&proxy).await.0, "drain");
+}
+
+/// As over TCP, where the kernel delivers what is left.
+#[tokio::test]
+async fn a_half_closed_client_gets_what_waits_for_its_window() {
+    const MESSAGES: usize = 40;
+    let message = wire::frame(0x82, false, &[7; 1000]);
+    let all = [
+        message.repeat(MESSAGES),
+        wire::frame(0x88, false, &[3, 0xe8]),
+    ]
+    .concat();
+    let sent = all.clone();
+    let answer = move |request: &str| [accept(request, ""), sent.clone()].concat();
+    let backend = raw::backend(answer, Then::Wait).await;
+    let proxy = proxy::with([rule("a.test", "/").to(&[backend.addr])]);
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(1000);
+    let mut client = connect_with(proxy.addr, &builder).await;
+    let mut tunnel = client.tunnel("/").await;
+    tunnel
+        .send
+        .send_data(masked_close(1000).into(), true)
+        .unwrap();
+    eventually("the backend has the Close", async || {
+        let received = backend.received.lock().concat();
+        // Masked by Hawser's client, of six bytes of header.
+        received
+            .windows(2)
+            .any(|bytes| bytes == [0x88, 0x82])
+            .then_some(())
+    })
+    .await;
+    // Longer than a FIN waits for a socket.
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let (got, _) = super::kit::rest(tunnel.recv)
+        .await
+        .expect("an end, and no reset");
+    assert_eq!(got.len(), all.len());
+    assert!(got == all);
+    let (cause, code) = outcome(&proxy).await;
+    assert_eq!((cause.as_str(), code), ("backend_closed", Some(1000)));
 }
