@@ -11,6 +11,8 @@ class Hawser(Proxy):
     """`NAME=COMMAND`: a binary and flags of `hawser run`."""
 
     pause = 0.0
+    # A route with everything that a tunnel may have to remember.
+    idle_path = "/full/echo"
 
     def __init__(self, folder: Path, port: int, logs: bool, spec: str):
         name, equals, command = spec.partition("=")
@@ -48,7 +50,9 @@ addressType: IPv4
 ports: [{{name: http, port: {BACKEND_PORT}}}]
 endpoints: [{{addresses: ["{ADDRESS}"]}}]
 ---
-{self.route("main", HOST)}""")
+{self.route("main", HOST)}
+---
+{self.full()}""")
         else:
             self.put("change", self.route("change", f"c{change}.test"))
 
@@ -66,6 +70,25 @@ spec:
   rules:
   - name: all
     matches: [{{path: {{type: Prefix, value: /}}}}]
+    backendRefs: [{{name: backend, port: 80}}]
+"""
+
+    @staticmethod
+    def full() -> str:
+        return f"""
+apiVersion: hawser.dev/v1alpha1
+kind: WebSocketRoute
+metadata: {{name: full}}
+spec:
+  hostnames: [{HOST}]
+  rules:
+  - name: all
+    matches: [{{path: {{type: Prefix, value: /full}}}}]
+    rewrite: {{prefix: /}}
+    upgrade: {{strict: true, maxMessageBytes: 100000000, maxFrameBytes: 100000000}}
+    timeouts: {{idle: 1h, maxLifetime: 24h}}
+    keepalive: {{interval: 1h, timeout: 1m, target: Both}}
+    limits: {{connections: 20000, connectionsPerClient: 20000, messagesPerSecond: 100000, bytesPerSecond: 1000000000}}
     backendRefs: [{{name: backend, port: 80}}]
 """
 

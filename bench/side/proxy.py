@@ -18,6 +18,8 @@ class Proxy:
     name = ""
     # Where it is measured besides the streams, which all run.
     only_streams = False
+    # Where idle tunnels go.
+    idle_path = "/echo"
     # After a change is live, the rest of a reload.
     pause = 0.3
 

@@ -84,7 +84,7 @@ class Idle:
             return (self.settled() - base["RssAnon"]) / scale.tunnels
 
         with Load(self.bench.tool, proxy.port) as load:
-            load.ask(f"open {scale.tunnels} /echo")
+            load.ask(f"open {scale.tunnels} {proxy.idle_path}")
             figures["open_kib"] = per_tunnel()
             load.ask("once 125")
             figures["echo_kib"] = per_tunnel()

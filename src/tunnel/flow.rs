@@ -102,7 +102,7 @@ impl Flow {
             return self.poll_once(cx, source, destination, scratch, rules, usize::MAX);
         };
         let now = Instant::now();
-        let allowance = rates.allowance(now);
+        let allowance = rates.allowance(self.passage.left(), now);
         self.refused = allowance == 0;
         if self.refused {
             self.withheld = rates.ready();

@@ -12,8 +12,10 @@ const BURST: Duration = Duration::from_secs(1);
 /// What must have been saved before the next read: without it a tunnel at its limit would be read byte by byte.
 const QUANTUM: Duration = Duration::from_millis(100);
 
-/// With a limit of messages one read takes no more than this, because how many messages it holds is known only afterwards.
-const READ_BYTES: usize = 4096;
+/// With a limit of messages one read takes, beyond the frame that has begun, as many bytes as the smallest of those that may
+/// come would have, but at least a header: how many messages it holds is known only afterwards.
+const SMALLEST: usize = 2;
+const HEADER: usize = 14;
 
 /// The shares of one direction.
 #[derive(Debug)]
@@ -40,8 +42,8 @@ impl Rates {
         })
     }
 
-    /// How many bytes may be read now.
-    pub(super) fn allowance(&self, now: Instant) -> usize {
+    /// How many bytes may be read now; `left` are still to come of the frame that has begun.
+    pub(super) fn allowance(&self, left: u64, now: Instant) -> usize {
         if self.ready().is_some_and(|ready| ready > now) {
             return 0;
         }
@@ -49,7 +51,12 @@ impl Rates {
             .bytes
             .as_ref()
             .map_or(usize::MAX, |share| share.left(now));
-        let messages = self.messages.as_ref().map_or(usize::MAX, |_| READ_BYTES);
+        let messages = self.messages.as_ref().map_or(usize::MAX, |share| {
+            let frames = share.left(now).saturating_mul(SMALLEST).max(HEADER);
+            usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .saturating_add(frames)
+        });
         bytes.min(messages).max(1)
     }
 
@@ -127,17 +134,17 @@ mod tests {
     fn bytes_are_spent_and_come_back() {
         let start = Instant::now();
         let mut rates = Rates::new(None, Some(1000), start).unwrap();
-        assert_eq!(rates.allowance(start), 1000, "a second's share at once");
+        assert_eq!(rates.allowance(0, start), 1000, "a second's share at once");
         rates.spend(&read(1000, 3), start);
-        assert_eq!(rates.allowance(start), 0);
+        assert_eq!(rates.allowance(0, start), 0);
         assert_eq!(rates.ready(), Some(start + QUANTUM));
-        assert_eq!(rates.allowance(start + QUANTUM), 100);
+        assert_eq!(rates.allowance(0, start + QUANTUM), 100);
         rates.spend(&read(1, 0), start);
         let later = start + Duration::from_millis(501);
-        assert_eq!(rates.allowance(later), 500);
+        assert_eq!(rates.allowance(0, later), 500);
         let much_later = start + Duration::from_secs(100);
         assert_eq!(
-            rates.allowance(much_later),
+            rates.allowance(0, much_later),
             1000,
             "no more than a second's share"
         );
@@ -147,12 +154,17 @@ mod tests {
     fn messages_are_paid_for_afterwards() {
         let start = Instant::now();
         let mut rates = Rates::new(Some(10), None, start).unwrap();
-        assert_eq!(rates.allowance(start), READ_BYTES);
+        assert_eq!(rates.allowance(0, start), 20, "ten of them that are empty");
+        assert_eq!(
+            rates.allowance(5000, start),
+            5020,
+            "and the rest of a frame"
+        );
         rates.spend(&read(4096, 30), start);
-        assert_eq!(rates.allowance(start), 0);
+        assert_eq!(rates.allowance(5000, start), 0);
         let ready = start + Duration::from_secs(2) + QUANTUM;
         assert_eq!(rates.ready(), Some(ready));
-        assert_eq!(rates.allowance(ready), READ_BYTES);
+        assert_eq!(rates.allowance(0, ready), HEADER);
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn websocket_traffic(
     let mut bytes = family(
         encoder,
         "websocket",
-        "Bytes through WebSocket connections, frame headers included.",
+        "Bytes that came over WebSocket connections, frame headers included, also those that go no further: answers to Hawser's own pings, and what comes behind a Close.",
         Some(&Unit::Bytes),
         MetricType::Counter,
     )?;

@@ -252,16 +252,33 @@ async fn a_side_that_does_not_answer_is_lost_though_the_other_talks() {
 
 /// What waits unread because of a limit may be the answer, or a sign of life.
 #[tokio::test(start_paused = true)]
+async fn no_more_messages_come_at_once_than_in_a_second() {
+    let mut open = Open::default();
+    open.policy.limits.messages_per_second = Setting::field(Some(10));
+    let mut kit = open.tunnel().await;
+    let message = masked(b"x");
+    send(&mut kit.client, &message.repeat(300)).await;
+    let mut got = 0;
+    let mut buffer = vec![0; 4096];
+    let soon = Instant::now() + Duration::from_millis(90);
+    while let Ok(read) = tokio::time::timeout_at(soon, kit.backend.read(&mut buffer)).await {
+        got += read.unwrap();
+    }
+    // A read may have a few more, where they are as small as these.
+    let messages = got / message.len();
+    assert!((10..=13).contains(&messages), "{messages}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_slowed_down_is_not_silent() {
     let mut open = pinging(ir::PingTarget::Client);
     open.policy.limits.messages_per_second = Setting::field(Some(10));
     open.policy.timeouts.idle = Setting::field(Some(Duration::from_secs(5)));
     let mut kit = open.tunnel().await;
-    // One read of the proxy has hundreds of them, which are paid for over half a minute.
-    let burst = masked(b"x").repeat(400);
+    let burst = masked(b"x").repeat(300);
+    let start = Instant::now();
     send(&mut kit.client, &burst).await;
     expect(&mut kit.backend, &burst).await;
-    let start = Instant::now();
     let payload = expect_ping(&mut kit.client, false).await;
     send(&mut kit.client, &masked_pong(&payload)).await;
     send(&mut kit.client, &masked(b"after it")).await;

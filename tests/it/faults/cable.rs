@@ -183,6 +183,18 @@ fn a_pulled_cable_is_found_within_a_minute() {
         };
         let counts = ["backend_lost", "client_lost", "ping_timeout"].map(ended_by);
         assert_eq!(counts, [2, 2, 2]);
+        // Those that were noticed by TCP say so, wherever it is told.
+        let log = hawser.log();
+        let mut losses: Vec<_> = log
+            .iter()
+            .filter_map(|line| hawser::field(line, "loss"))
+            .collect();
+        losses.sort_unstable();
+        assert_eq!(losses, ["tcp_timeout"; 4]);
+        let closed = hawser.view("/api/v1/connections?closed=recent").await;
+        let told = closed.as_array().into_iter().flatten();
+        let told = told.filter(|tunnel| tunnel["loss"] == "tcp_timeout");
+        assert_eq!(told.count(), 4, "{closed:#}");
         message(&mut other).await;
     });
 }

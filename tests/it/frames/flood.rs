@@ -60,6 +60,21 @@ async fn a_message_in_100_000_fragments_is_a_message() {
     assert!(growth < GROWTH, "{growth} bytes");
 }
 
+/// Sorts them, too.
+fn percentiles(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+    format!(
+        "{} round trips, p50 {:?}, p99 {:?}",
+        times.len(),
+        at(50),
+        at(99)
+    )
+}
+
+/// A round trip takes a tenth of a millisecond.
+const STARVED: Duration = Duration::from_secs(1);
+
 /// Pings, empty messages, and messages of one byte: 300,000 frames in all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_tiny_frames_leaves_other_tunnels_alone() {
@@ -95,30 +110,36 @@ async fn a_flood_of_tiny_frames_leaves_other_tunnels_alone() {
             }
             backend
         });
-        let mut slowest = Duration::ZERO;
-        let mut rounds = 0;
-        while !draining.is_finished() || rounds < 20 {
+        let mut times = Vec::new();
+        while !draining.is_finished() || times.len() < 20 {
             let start = Instant::now();
             round_trip(&mut calm).await;
-            slowest = slowest.max(start.elapsed());
-            rounds += 1;
+            times.push(start.elapsed());
         }
         let spent = site.hawser.cpu().saturating_sub(cpu);
         println!(
-            "{what}: {:.2} µs of processor each, {rounds} round trips beside, the slowest {slowest:?}",
+            "{what}: {:.2} µs of processor each; beside it {}",
             spent.as_secs_f64() * 1e6 / 100_000.0,
+            percentiles(&mut times)
         );
+        let slowest = times[times.len() - 1];
+        // No time is promised on a machine that is shared; whoever is starved waits for the whole flood, and longer.
+        assert!(slowest < STARVED, "{what}: {slowest:?}");
         drop((flooding.await, draining.await));
     }
     // What the same frames cost that come one by one, with an answer each.
     let (cpu, count) = (site.hawser.cpu(), 5_000);
+    let mut times = Vec::new();
     for _ in 0..count {
+        let start = Instant::now();
         round_trip(&mut calm).await;
+        times.push(start.elapsed());
     }
     let spent = site.hawser.cpu().saturating_sub(cpu);
     println!(
-        "round trip: {:.2} µs of processor each",
-        spent.as_secs_f64() * 1e6 / f64::from(count)
+        "alone: {:.2} µs of processor each; {}",
+        spent.as_secs_f64() * 1e6 / f64::from(count),
+        percentiles(&mut times)
     );
     let growth = site.hawser.rss().saturating_sub(before);
     assert!(growth < GROWTH, "{growth} bytes");

@@ -257,6 +257,9 @@ pub(super) async fn flood(
                 continue;
             };
             let head = String::from_utf8_lossy(&head[..length]).into_owned();
+            // What the kernel keeps here is none of Hawser's.
+            let small = socket2::SockRef::from(&stream).set_send_buffer_size(16 * 1024);
+            small.expect("a small buffer");
             let _ = stream.write_all(&answer(&head)).await;
             tokio::spawn(send(stream, Arc::clone(&count)));
         }

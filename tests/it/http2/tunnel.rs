@@ -394,8 +394,9 @@ async fn a_client_that_does_not_read_holds_its_backend_back() {
     let mut client = connect_with(proxy.addr, &builder).await;
     let _stalled = client.tunnel("/flood").await;
     let full = super::limits::stands_still(&written).await;
-    // The sockets' buffers of the kernel, and what Hawser holds.
-    assert!(full < 32 * 1024 * 1024, "{full} bytes were taken");
+    println!("{full} bytes were taken");
+    // 64 KiB and three copies of 16 KiB in Hawser, the window, and what the kernel takes on Hawser's socket.
+    assert!(full < 1024 * 1024, "{full} bytes were taken");
 
     let mut other = client.tunnel("/").await;
     other.write(&masked("hello"));

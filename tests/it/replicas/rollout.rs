@@ -54,7 +54,7 @@ async fn talks(socket: &mut client::Socket) -> bool {
 fn a_rolling_update_writes_nothing_and_takes_no_route_away() {
     let plane = PLANE.get();
     plane.run(async || {
-        let install = Install::start(&plane, "rollout", 3).await;
+        let install = Install::start(&plane, "rollout", 2).await;
         let quiet = install.quiet(20).await;
         install.route("chat");
         install.settled("chat").await;
