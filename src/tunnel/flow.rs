@@ -19,9 +19,12 @@ use super::{
     side::Side,
     splice::Pipe,
 };
-use crate::ws::{
-    close,
-    frame::{LONGEST_HEADER, LONGEST_HELD, Rules},
+use crate::{
+    ir,
+    ws::{
+        close,
+        frame::{LONGEST_HEADER, LONGEST_HELD, Rules},
+    },
 };
 
 /// One read: what a socket buffer typically holds; larger ones bring no more throughput.
@@ -55,8 +58,6 @@ pub(super) struct Flow {
     rates: Option<Box<Rates>>,
     /// The source was not read because its share is used up.
     refused: bool,
-    /// Until when that lasted the last time. What came before may wait unread, so nobody may call it silent before.
-    withheld: Option<Instant>,
     /// Since they were last taken.
     pub(super) counts: Counts,
 }
@@ -73,7 +74,6 @@ impl Flow {
             heard: false,
             rates: rates.map(Box::new),
             refused: false,
-            withheld: None,
             counts: Counts::default(),
         }
     }
@@ -97,21 +97,22 @@ impl Flow {
         destination: &mut D,
         scratch: &mut [u8],
         rules: &Rules,
+        limits: &ir::Limits,
     ) -> bool {
-        let Some(rates) = &self.rates else {
+        let Some(rates) = &mut self.rates else {
             return self.poll_once(cx, source, destination, scratch, rules, usize::MAX);
         };
         let now = Instant::now();
-        let allowance = rates.allowance(self.passage.left(), now);
+        let allowance = rates.allowance(limits, self.passage.left(), now);
         self.refused = allowance == 0;
         if self.refused {
-            self.withheld = rates.ready();
+            rates.withheld = rates.ready(limits);
         }
         let before = self.counts;
         let moved = self.poll_once(cx, source, destination, scratch, rules, allowance);
         let read = self.counts.since(&before);
         if let Some(rates) = &mut self.rates {
-            rates.spend(&read, now);
+            rates.spend(limits, &read, now);
         }
         moved
     }
@@ -274,12 +275,12 @@ impl Flow {
 
     /// When the source is to be read again, where it was not read because its share is used up; it may be time already.
     pub(super) fn resumes(&self) -> Option<Instant> {
-        self.withheld.filter(|_| self.refused)
+        self.withheld().filter(|_| self.refused)
     }
 
     /// Until when the source was, or will be, withheld.
     pub(super) fn withheld(&self) -> Option<Instant> {
-        self.withheld
+        self.rates.as_ref()?.withheld
     }
 
     /// Whether the destination got a Close.

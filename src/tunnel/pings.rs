@@ -7,11 +7,9 @@ use tokio::time::Instant;
 use super::flow::Flow;
 use crate::ir;
 
-/// The pings of a tunnel.
+/// The pings of a tunnel. How often and how long is with the policy of the route.
 #[derive(Debug)]
 pub(super) struct Pings {
-    interval: Duration,
-    timeout: Option<Duration>,
     next: Instant,
     client: Option<Ping>,
     backend: Option<Ping>,
@@ -24,8 +22,8 @@ struct Ping {
     sent: Option<Instant>,
     /// It left more than once: nobody knows which one the answer is to.
     again: bool,
-    /// How long the last answer took; not told yet.
-    round_trip: Option<Duration>,
+    /// How long the last answer took, µs; not told yet.
+    round_trip: Option<u32>,
 }
 
 /// A side that did not answer.
@@ -42,8 +40,6 @@ impl Pings {
         let target = keepalive.target.value;
         let side = |wanted: bool| wanted.then(Ping::default);
         Some(Self {
-            interval,
-            timeout: keepalive.timeout.value,
             next: now.checked_add(interval)?,
             client: side(target != ir::PingTarget::Backend),
             backend: side(target != ir::PingTarget::Client),
@@ -51,11 +47,11 @@ impl Pings {
     }
 
     /// When something is due.
-    pub(super) fn deadline(&self, up: &Flow, down: &Flow) -> Instant {
+    pub(super) fn deadline(&self, up: &Flow, down: &Flow, keepalive: &ir::Keepalive) -> Instant {
         let pongs = [(&self.client, up), (&self.backend, down)].into_iter();
         let pongs = pongs.filter_map(|(ping, from)| {
             let since = ping.as_ref()?.waits_since(from)?;
-            since.checked_add(self.timeout?)
+            since.checked_add(keepalive.timeout.value?)
         });
         pongs.fold(self.next, Instant::min)
     }
@@ -71,8 +67,14 @@ impl Pings {
     }
 
     /// Who did not answer in time.
-    pub(super) fn late(&mut self, up: &mut Flow, down: &mut Flow, now: Instant) -> Option<Silent> {
-        let timeout = self.timeout?;
+    pub(super) fn late(
+        &mut self,
+        up: &mut Flow,
+        down: &mut Flow,
+        keepalive: &ir::Keepalive,
+        now: Instant,
+    ) -> Option<Silent> {
+        let timeout = keepalive.timeout.value?;
         let late = |ping: &mut Option<Ping>, to: &mut Flow, from: &mut Flow| {
             ping.as_mut()
                 .is_some_and(|ping| ping.is_late(to, from, timeout, now))
@@ -84,9 +86,17 @@ impl Pings {
     }
 
     /// Sends what is due.
-    pub(super) fn send(&mut self, up: &mut Flow, down: &mut Flow, now: Instant) {
-        if now >= self.next {
-            self.next = now + self.interval;
+    pub(super) fn send(
+        &mut self,
+        up: &mut Flow,
+        down: &mut Flow,
+        keepalive: &ir::Keepalive,
+        now: Instant,
+    ) {
+        if let Some(interval) = keepalive.interval.value
+            && now >= self.next
+        {
+            self.next = now + interval;
             if self.client.is_some() {
                 send(down, up);
             }
@@ -98,7 +108,10 @@ impl Pings {
 
     /// How long the last answers of client and backend took, each told once.
     pub(super) fn take_round_trips(&mut self) -> [Option<Duration>; 2] {
-        let take = |ping: &mut Option<Ping>| ping.as_mut().and_then(|ping| ping.round_trip.take());
+        let take = |ping: &mut Option<Ping>| {
+            let took = ping.as_mut()?.round_trip.take()?;
+            Some(Duration::from_micros(took.into()))
+        };
         [take(&mut self.client), take(&mut self.backend)]
     }
 }
@@ -114,7 +127,8 @@ impl Ping {
             Some(sent) if !from.passage.awaits_pong() => {
                 self.sent = None;
                 if !std::mem::take(&mut self.again) {
-                    self.round_trip = Some(now.saturating_duration_since(sent));
+                    let took = now.saturating_duration_since(sent).as_micros();
+                    self.round_trip = Some(u32::try_from(took).unwrap_or(u32::MAX));
                 }
             }
             _ => {}

@@ -147,13 +147,20 @@ pub(super) struct Pump<C, B> {
     /// When `timeouts.maxLifetime` ends it.
     lifetime: Option<Instant>,
     pings: Option<Box<Pings>>,
-    /// When a side that seems silent is looked at again.
-    second_look: Option<Instant>,
-    /// Since when a side takes nothing any more and nothing came from it.
-    broken: Option<Instant>,
+    /// Rarely there, so boxed.
+    doubts: Option<Box<Doubts>>,
     /// When the timer fires. Never set later than needed, but often earlier: nothing is done to it when
     /// a byte moves.
     armed: Option<Instant>,
+}
+
+/// About a side that may be gone.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// When one that seems silent is looked at again.
+    second_look: Option<Instant>,
+    /// Since when one takes nothing any more and nothing came from it.
+    broken: Option<Instant>,
 }
 
 /// What happened since the last time.
@@ -181,14 +188,7 @@ impl<C: Side, B: Side> Pump<C, B> {
         let now = Instant::now();
         let Start { policy, .. } = start;
         stall::prepare(&backend);
-        let limits = &policy.limits;
-        let rates = || {
-            Rates::new(
-                limits.messages_per_second.value,
-                limits.bytes_per_second.value,
-                now,
-            )
-        };
+        let rates = || Rates::new(&policy.limits, now);
         let mut pump = Self {
             client,
             backend,
@@ -204,8 +204,7 @@ impl<C: Side, B: Side> Pump<C, B> {
                 now.checked_add(longest.mul_f64(1.0 - LIFETIME_SPREAD * fastrand::f64()))
             }),
             pings: Pings::new(&policy.keepalive, now).map(Box::new),
-            second_look: None,
-            broken: None,
+            doubts: None,
             armed: None,
         };
         let (up, down) = pump.rules(policy);
@@ -228,7 +227,7 @@ impl<C: Side, B: Side> Pump<C, B> {
         let mut rounds = 0;
         let mut due = (true, true);
         let result = loop {
-            due = self.round(cx, &mut scratch, &rules, due);
+            due = self.round(cx, &mut scratch, &rules, policy, due);
             let moved = due.0 || due.1;
             rounds += 1;
             let last = rounds >= MAX_ROUNDS;
@@ -322,11 +321,18 @@ impl<C: Side, B: Side> Pump<C, B> {
         cx: &mut Context<'_>,
         scratch: &mut [u8],
         rules: &(Rules, Rules),
+        policy: &ir::Policy,
         due: (bool, bool),
     ) -> (bool, bool) {
         let (client, backend) = (&mut self.client, &mut self.backend);
-        let up = due.0 && self.up.poll(cx, client, backend, scratch, &rules.0);
-        let down = due.1 && self.down.poll(cx, backend, client, scratch, &rules.1);
+        let up = due.0
+            && self
+                .up
+                .poll(cx, client, backend, scratch, &rules.0, &policy.limits);
+        let down = due.1
+            && self
+                .down
+                .poll(cx, backend, client, scratch, &rules.1, &policy.limits);
         let moved = up || down;
         if moved {
             let now = Instant::now();
@@ -397,8 +403,9 @@ impl<C: Side, B: Side> Pump<C, B> {
             if self.down.is_broken() {
                 self.up.lift_rates();
             }
-            if moved || self.broken.is_none() {
-                self.broken = Some(Instant::now());
+            let doubts = self.doubts.get_or_insert_default();
+            if moved || doubts.broken.is_none() {
+                doubts.broken = Some(Instant::now());
             }
         }
         let code = |flow: &Flow| flow.passage.seen().and_then(|close| close.code);
@@ -526,7 +533,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             flow.is_broken() && !back.source_ended() && (back.is_broken() || back.is_flushed())
         };
         let waits = waits(&self.up, &self.down) || waits(&self.down, &self.up);
-        self.broken.filter(|_| waits)?.checked_add(SECOND_LOOK)
+        let broken = self.doubts.as_ref()?.broken;
+        broken.filter(|_| waits)?.checked_add(SECOND_LOOK)
     }
 
     /// Whether nothing can be due before the timer fires: an open tunnel whose activity only moves its deadline away.
@@ -535,7 +543,7 @@ impl<C: Side, B: Side> Pump<C, B> {
         self.armed.is_some()
             && matches!(self.phase, Phase::Open)
             && self.pings.is_none()
-            && self.broken.is_none()
+            && self.doubts.as_ref().is_none_or(|it| it.broken.is_none())
             && flows.iter().all(|flow| flow.is_steady())
     }
 
@@ -553,7 +561,10 @@ impl<C: Side, B: Side> Pump<C, B> {
         let idle = policy.timeouts.idle.value;
         let idle = idle.and_then(|idle| self.idle_since().checked_add(idle));
         let (up, down) = (&self.up, &self.down);
-        let pings = self.pings.as_ref().map(|pings| pings.deadline(up, down));
+        let pings = self
+            .pings
+            .as_ref()
+            .map(|pings| pings.deadline(up, down, &policy.keepalive));
         let stall = policy.limits.write_stall.value;
         let stalls = [up, down].map(|flow| stall::deadline(flow, self.stalled, stall));
         [idle, pings].into_iter().chain(stalls).flatten().min()
@@ -564,7 +575,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             Phase::Open => {
                 let flows = [&self.up, &self.down];
                 let silent = self.silent(policy);
-                let silent = silent.max(silent.and(self.second_look));
+                let second_look = self.doubts.as_ref().and_then(|it| it.second_look);
+                let silent = silent.max(silent.and(second_look));
                 let rates = flows.map(Flow::resumes);
                 let others = [self.lifetime, self.gone_at()];
                 let others = others.into_iter().chain(rates).flatten();
@@ -603,7 +615,7 @@ impl<C: Side, B: Side> Pump<C, B> {
                 return true;
             }
             if self.silent(policy).is_none_or(|silent| silent > now) {
-                self.second_look = None;
+                self.forget_second_look();
             }
         }
         false
@@ -662,7 +674,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             Some((Silent::Backend, Cause::BackendLost, stalled))
         } else {
             let pings = self.pings.as_mut();
-            let late = pings.and_then(|pings| pings.late(&mut self.up, &mut self.down, now));
+            let late = pings
+                .and_then(|pings| pings.late(&mut self.up, &mut self.down, &policy.keepalive, now));
             late.map(|side| (side, Cause::PingTimeout, None))
         };
         let certain = self.is_certain(idle || lost.is_some(), now);
@@ -680,7 +693,7 @@ impl<C: Side, B: Side> Pump<C, B> {
             self.lose(side, cause, loss);
         } else {
             if let Some(pings) = &mut self.pings {
-                pings.send(&mut self.up, &mut self.down, now);
+                pings.send(&mut self.up, &mut self.down, &policy.keepalive, now);
             }
             if !self.stalled
                 && (stall::is_noticed(&self.up, now) || stall::is_noticed(&self.down, now))
@@ -694,9 +707,16 @@ impl<C: Side, B: Side> Pump<C, B> {
     /// Whether what seems silent is so at the second look, too.
     fn is_certain(&mut self, seems_silent: bool, now: Instant) -> bool {
         if !seems_silent {
-            self.second_look = None;
+            self.forget_second_look();
             return false;
         }
-        now >= *self.second_look.get_or_insert(now + SECOND_LOOK)
+        let doubts = self.doubts.get_or_insert_default();
+        now >= *doubts.second_look.get_or_insert(now + SECOND_LOOK)
+    }
+
+    fn forget_second_look(&mut self) {
+        if let Some(doubts) = &mut self.doubts {
+            doubts.second_look = None;
+        }
     }
 }
