@@ -9,7 +9,10 @@ use crate::{
         review,
     },
     ir::ObjectVersion,
-    source::{cluster::Managers, rebuild::Moves},
+    source::{
+        cluster::Managers,
+        rebuild::{Change, Changes, Moves, Rebuild},
+    },
     translate::{self, Condition, Verdict},
 };
 
@@ -112,6 +115,46 @@ async fn an_object_that_flaps_is_held_back() {
     assert_eq!(told(&mut memory, &bad).1, 1, "held back");
     advance(Duration::from_mins(5)).await;
     assert_eq!(told(&mut memory, &well).0.len(), 1);
+}
+
+/// The verdict of a failure of Hawser's own is one like others: it gets an event, and its conditions are written.
+#[test]
+fn an_object_that_makes_hawser_fail_is_told() {
+    let mut rebuild = Rebuild::new(
+        Arc::default(),
+        Arc::default(),
+        Metrics::new(),
+        options(),
+        Arc::default(),
+    );
+    let manifest = json!({
+        "apiVersion": "hawser.dev/v1alpha1",
+        "kind": "WebSocketRoute",
+        "metadata": {"name": "chat", "namespace": "team", "uid": "u", "generation": 2},
+        // Translation fails with a rule of this name, in tests.
+        "spec": {"ingressClassName": "hawser", "hostnames": ["a.test"], "rules": [{"name": "poison", "backendRefs": [{"name": "s", "port": 80}]}]},
+    });
+    let Review::Accepted(key, object) = review(manifest) else {
+        panic!("it is valid");
+    };
+    let changes = Changes {
+        objects: vec![(key.clone(), Change::Set(translate::prepare(&object)))],
+        since: Instant::now(),
+    };
+    assert!(rebuild.apply(changes));
+    assert_eq!(rebuild.live.load().generation(), 1, "ready all the same");
+    let verdict = rebuild.verdicts.get(&key).expect("a verdict");
+    let (told, _) = told(&mut Memory::default(), &verdict);
+    assert_eq!(
+        told,
+        ["Warning/InvalidSpec: made Hawser fail; please report it; no version of it was valid yet"]
+    );
+    let conditions: Vec<_> = verdict
+        .conditions
+        .iter()
+        .map(|it| (it.type_, it.status))
+        .collect();
+    assert_eq!(conditions, [("Accepted", false), ("Programmed", false)]);
 }
 
 /// An API server that nobody answers for, and what there is to tell it.
@@ -279,7 +322,11 @@ fn translated(manifests: Vec<serde_json::Value>) -> Vec<Verdict> {
         .into_iter()
         .map(|manifest| translate::prepare(&object(manifest)))
         .collect();
-    let options = translate::Options {
+    translate::translate(&prepared, &options()).verdicts
+}
+
+fn options() -> translate::Options {
+    translate::Options {
         controller_name: "hawser.dev/ingress-controller".into(),
         ingress_class: "hawser".into(),
         watch_ingress_without_class: false,
@@ -287,8 +334,7 @@ fn translated(manifests: Vec<serde_json::Value>) -> Vec<Verdict> {
         own_addresses: Vec::new(),
         peer_service: None,
         drain_window: Some(Duration::from_mins(1)),
-    };
-    translate::translate(&prepared, &options).verdicts
+    }
 }
 
 fn object(manifest: serde_json::Value) -> Object {
