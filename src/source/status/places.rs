@@ -1,7 +1,7 @@
 //! Who may have a write under way: a namespace whose writes hang or fail (objects that are too large with their status, a
 //! webhook) must not keep the places from the others.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 /// Writes under way at a time: enough for 50 a second while each takes 80 ms, and two fail.
 pub(super) const ALL: usize = 6;
@@ -12,17 +12,12 @@ const FAILING: usize = 2;
 /// After so many writes in a row that went well a namespace does not fail any more.
 const WELL: u32 = 8;
 
-/// From so many namespaces on that fail, and nobody else writes, it is the API server that fails.
-const EVERYBODY: usize = 3;
-
 /// Places for writes.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     taken: HashMap<String, usize>,
     /// Namespaces that fail, and how many of their writes in a row went well since.
     failing: HashMap<String, u32>,
-    /// Namespaces that failed since anything went well.
-    in_a_row: HashSet<String>,
 }
 
 impl Places {
@@ -52,10 +47,8 @@ impl Places {
         match went_well {
             Some(false) => {
                 self.failing.insert(namespace.to_owned(), 0);
-                self.in_a_row.insert(namespace.to_owned());
             }
             Some(true) => {
-                self.in_a_row.clear();
                 if let Some(well) = self.failing.get_mut(namespace) {
                     *well += 1;
                     if *well == WELL {
@@ -65,11 +58,6 @@ impl Places {
             }
             None => {}
         }
-    }
-
-    /// Whether nothing went well for long, whoever tried.
-    pub(super) fn all_fail(&self) -> bool {
-        self.in_a_row.len() >= EVERYBODY
     }
 }
 
@@ -117,21 +105,5 @@ mod tests {
             }
         }
         assert_eq!(write(true), ALL);
-    }
-
-    #[test]
-    fn it_is_the_server_when_nobody_can_write() {
-        let mut places = Places::default();
-        let mut write = |namespace, went_well| {
-            places.take(namespace);
-            places.give_back(namespace, Some(went_well));
-            places.all_fail()
-        };
-        assert!(!write("a", false));
-        assert!(!write("a", false));
-        assert!(!write("b", false));
-        assert!(write("c", false));
-        assert!(!write("d", true));
-        assert!(!write("a", false));
     }
 }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::api::ObjectKey;
 
-/// Longest wait of an object between two attempts.
-const MAX_DELAY: Duration = Duration::from_secs(30);
+/// Longest wait of an object between two attempts: what an API server failed with is written soon after it is well.
+const MAX_DELAY: Duration = Duration::from_secs(15);
 
 /// Longest pause of everything while the API server fails: it is short, so that an outage ends soon.
 const MAX_PAUSE: Duration = Duration::from_secs(5);

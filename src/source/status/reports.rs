@@ -293,10 +293,8 @@ impl Reports {
             answer => Some(!matches!(answer, Answer::Failed(_))),
         };
         self.places.give_back(&key.namespace, went);
-        match went {
-            Some(true) => self.queue.recovered(),
-            Some(false) if self.places.all_fail() => self.queue.pause(None, now),
-            _ => {}
+        if went == Some(true) {
+            self.queue.recovered();
         }
         let next = match answer {
             Answer::Done => {

@@ -567,7 +567,7 @@ async fn namespaces_whose_writes_hang_and_fail_hold_up_nobody_else() {
     let start = Instant::now();
     let waited = loop {
         let now = Instant::now();
-        if made.is_none() && now >= start + 3 * SLOW + SECOND {
+        if made.is_none() && now >= start + 5 * SLOW + SECOND {
             let good = key("WebSocketRoute", "good");
             world.create(&good, 1);
             world.judged(&[verdict(&good, 1, true)]);
@@ -603,8 +603,8 @@ async fn namespaces_whose_writes_hang_and_fail_hold_up_nobody_else() {
         tokio::time::sleep(SECOND / 10).await;
     };
     assert!(waited.is_some_and(|waited| waited < SECOND), "{waited:?}");
-    // All places once, then two: not all of them three times.
-    assert!((places::ALL..=places::ALL + 6).contains(&ends), "{ends}");
+    // Each takes what there is until it is known, then two places are theirs.
+    assert!(ends < 5 * places::ALL, "{ends}");
 }
 
 #[tokio::test(start_paused = true)]
