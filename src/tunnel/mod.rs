@@ -1,6 +1,6 @@
 //! Tunnels: both sockets, the route they were opened with, and one `Outcome` at the end.
 //!
-//! `run` is the life of one tunnel; `pump` moves its bytes and decides how it ends; `flow` is one direction
+//! `run` is the life of one tunnel; `pump` moves its bytes and decides how it ends, in `phase`s; `flow` is one direction
 //! of it, `passage` what of it goes on, `out` what waits, `splice` its short cut for large frames; `pings`, `rates` and
 //! `stall` are what a policy may ask for; `registry` knows all tunnels; `drain` tells them to end, spread over time;
 //! `watch` finds those whose route or endpoint is gone.
@@ -11,6 +11,7 @@ mod flow;
 mod out;
 mod outcome;
 mod passage;
+mod phase;
 mod pings;
 mod pump;
 mod rates;

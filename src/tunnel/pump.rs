@@ -19,6 +19,7 @@ use super::{
     flow::{Flow, SCRATCH_BYTES},
     outcome::{Cause, Initiator, Loss, Order, Verdict},
     passage::{Place, To},
+    phase::{ENDING, Ending, Patience, Phase},
     pings::{Pings, Silent},
     rates::Rates,
     side::Side,
@@ -41,17 +42,6 @@ const LIFETIME_SPREAD: f64 = 0.1;
 /// For the answer to a peer's Close, and for the other direction after a FIN: long enough for a slow mobile
 /// network, short enough that a broken peer does not hold two sockets for long.
 const FINISH: Duration = Duration::from_secs(10);
-
-/// From the decision to end a tunnel until its Close may interrupt a fragmented message: most messages are
-/// over by then.
-const MESSAGE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// From the decision until the backend gets its Close if the client has not answered: frames that were on
-/// their way have arrived by then.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(3);
-
-/// The whole of an ending, to the FIN.
-const ENDING: Duration = Duration::from_secs(5);
 
 /// After the FINs: closing a socket that has unread bytes sends RST, and RST can destroy what the peer has
 /// not read yet. One round trip of a slow network.
@@ -83,49 +73,6 @@ pub(super) struct Start<'a> {
 thread_local! {
     /// What is read on this thread. Between two polls it holds nothing of anybody.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-#[derive(Debug)]
-enum Phase {
-    Open,
-    /// A peer closed or was lost; until then the other direction may go on.
-    Finishing(Instant),
-    /// Hawser closes the tunnel. Boxed: it is the only large one, and the last.
-    Ending(Box<Ending>),
-    /// FIN goes to both; then it is over, if the peers do not end before.
-    Lingering(Instant),
-    /// The same where FIN waits behind what the side has not taken: streams of HTTP/2 have no kernel that goes on.
-    Leaving(Instant),
-    Over,
-}
-
-#[derive(Debug)]
-struct Ending {
-    own: close::Status,
-    since: Instant,
-    patience: Patience,
-}
-
-/// What an ending waits for.
-#[derive(Debug, Clone, Copy)]
-enum Patience {
-    /// The end of a message to the client.
-    Message,
-    /// The client's Close.
-    Client,
-    /// Both answers.
-    Answers,
-}
-
-impl Ending {
-    fn deadline(&self) -> Instant {
-        self.since
-            + match self.patience {
-                Patience::Message => MESSAGE_PATIENCE,
-                Patience::Client => CLIENT_PATIENCE,
-                Patience::Answers => ENDING,
-            }
-    }
 }
 
 /// Two sockets and all that happens between them.
