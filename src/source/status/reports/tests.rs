@@ -501,8 +501,8 @@ async fn a_new_leader_writes_no_count_before_all_were_heard() {
     assert_eq!(world.run(SECOND).await.len(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn without_the_right_to_write_it_asks_less_and_less() {
+/// A leader with twenty routes that wait for their first status.
+fn twenty_to_write() -> World {
     let mut world = World::new();
     for n in 0..20 {
         let key = key("WebSocketRoute", &n.to_string());
@@ -510,8 +510,14 @@ async fn without_the_right_to_write_it_asks_less_and_less() {
         world.judged(&[verdict(&key, 1, true)]);
     }
     world.lead(Vec::new());
+    while world.reports.look(Instant::now(), &clock(0)) {}
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_right_to_write_it_asks_less_and_less() {
+    let mut world = twenty_to_write();
     let clock = clock(0);
-    while world.reports.look(Instant::now(), &clock) {}
     let mut waits = Vec::new();
     for _ in 0..8 {
         let now = Instant::now();
@@ -609,15 +615,8 @@ async fn namespaces_whose_writes_hang_and_fail_hold_up_nobody_else() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_tried_while_the_api_server_is_away() {
-    let mut world = World::new();
-    for n in 0..20 {
-        let key = key("WebSocketRoute", &n.to_string());
-        world.create(&key, 1);
-        world.judged(&[verdict(&key, 1, true)]);
-    }
-    world.lead(Vec::new());
+    let mut world = twenty_to_write();
     let clock = clock(0);
-    while world.reports.look(Instant::now(), &clock) {}
     for _ in 0..10 {
         let now = Instant::now();
         let task = world.reports.next(now, &clock).unwrap();
