@@ -67,14 +67,24 @@ fn thousands_of_ingresses_come_go_and_come_again() {
             let (hawser, stop, lookups) =
                 (Arc::clone(&hawser), Arc::clone(&stop), Arc::clone(&lookups));
             async move {
+                let mut times = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
+                    let asked = Instant::now();
                     assert_eq!(status(&hawser, "steady").await, Some(200));
+                    times.push(asked.elapsed());
                     assert!(hawser.is_ready().await);
                     lookups.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
+                times
             }
         });
+        // Some of them before anything else happens.
+        let calm = within(LONG, "requests are answered", async || {
+            let count = lookups.load(Ordering::Relaxed);
+            (count >= 100).then_some(count)
+        })
+        .await;
         let ingresses: Api<Ingress> = Api::namespaced(plane.client().await, &namespace);
         let known = async |wanted: usize| {
             let series = r#"hawser_table_objects{kind="Ingress"}"#;
@@ -122,8 +132,17 @@ fn thousands_of_ingresses_come_go_and_come_again() {
             assert_eq!(answer.expect("an answer").status, 404);
         }
         stop.store(true, Ordering::Relaxed);
-        steady.await.expect("requests and readiness went on");
-        println!("{} requests meanwhile", lookups.load(Ordering::Relaxed));
-        assert!(lookups.load(Ordering::Relaxed) > 0);
+        let mut times = steady.await.expect("requests and readiness went on");
+        let mut meanwhile = times.split_off(calm);
+        println!("requests before: {}", percentiles(&mut times));
+        println!("requests meanwhile: {}", percentiles(&mut meanwhile));
+        assert!(!meanwhile.is_empty());
     });
+}
+
+/// Sorts them, too. API server, etcd and load share the processors, so they are printed and not judged.
+fn percentiles(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+    format!("{}, p50 {:?}, p99 {:?}", times.len(), at(50), at(99))
 }
