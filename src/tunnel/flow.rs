@@ -41,13 +41,22 @@ enum Source {
     Lost(Loss),
 }
 
+/// What a flow works with while it is polled: nothing of it is the flow's own, or every idle tunnel would have it.
+pub(super) struct Turn<'t, 'c> {
+    pub(super) cx: &'t mut Context<'c>,
+    /// At least [`SCRATCH_BYTES`].
+    pub(super) scratch: &'t mut [u8],
+    /// What moves.
+    pub(super) counts: &'t mut Counts,
+}
+
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Flow {
     /// What of the source goes on.
     pub(super) passage: Passage,
     /// The beginning of a header or of a control frame, at most [`LONGEST_HELD`] bytes.
-    held: Vec<u8>,
+    held: Box<[u8]>,
     out: Out,
     source: Source,
     /// Large frames are moved without a copy, where both ends are sockets.
@@ -58,8 +67,6 @@ pub(super) struct Flow {
     rates: Option<Box<Rates>>,
     /// The source was not read because its share is used up.
     refused: bool,
-    /// Since they were last taken.
-    pub(super) counts: Counts,
 }
 
 impl Flow {
@@ -67,40 +74,38 @@ impl Flow {
     pub(super) fn new(to: To, splice: bool, rates: Option<Rates>) -> Self {
         Self {
             passage: Passage::new(to),
-            held: Vec::new(),
+            held: Box::default(),
             out: Out::new(),
             source: Source::Open,
             splice,
             heard: false,
             rates: rates.map(Box::new),
             refused: false,
-            counts: Counts::default(),
         }
     }
 
     /// Takes what the source sent before the tunnel began.
-    pub(super) fn take_early(&mut self, early: &[u8], rules: &Rules) {
-        self.counts.bytes += early.len() as u64;
+    pub(super) fn take_early(&mut self, early: &[u8], rules: &Rules, counts: &mut Counts) {
+        counts.bytes += early.len() as u64;
         let out = &mut self.out;
         let done = self
             .passage
-            .pass(early, rules, &mut self.counts, |bytes, _| out.push(bytes));
-        self.held = early.get(done..).unwrap_or_default().to_vec();
+            .pass(early, rules, counts, |bytes, _| out.push(bytes));
+        self.held = early.get(done..).unwrap_or_default().into();
     }
 
     /// Writes what it has, then reads and writes once. Whether anything moved; if not, the waker is registered
     /// wherever something may move later, but for [`Flow::resumes`].
     pub(super) fn poll<S: Side, D: Side>(
         &mut self,
-        cx: &mut Context<'_>,
+        turn: &mut Turn<'_, '_>,
         source: &mut S,
         destination: &mut D,
-        scratch: &mut [u8],
         rules: &Rules,
         limits: &ir::Limits,
     ) -> bool {
         let Some(rates) = &mut self.rates else {
-            return self.poll_once(cx, source, destination, scratch, rules, usize::MAX);
+            return self.poll_once(turn, source, destination, rules, usize::MAX);
         };
         let now = Instant::now();
         let allowance = rates.allowance(limits, self.passage.left(), now);
@@ -108,9 +113,9 @@ impl Flow {
         if self.refused {
             rates.withheld = rates.ready(limits);
         }
-        let before = self.counts;
-        let moved = self.poll_once(cx, source, destination, scratch, rules, allowance);
-        let read = self.counts.since(&before);
+        let before = *turn.counts;
+        let moved = self.poll_once(turn, source, destination, rules, allowance);
+        let read = turn.counts.since(&before);
         if let Some(rates) = &mut self.rates {
             rates.spend(limits, &read, now);
         }
@@ -120,13 +125,17 @@ impl Flow {
     /// The same, reading at most `allowance` bytes.
     fn poll_once<S: Side, D: Side>(
         &mut self,
-        cx: &mut Context<'_>,
+        turn: &mut Turn<'_, '_>,
         source: &mut S,
         destination: &mut D,
-        scratch: &mut [u8],
         rules: &Rules,
         allowance: usize,
     ) -> bool {
+        let Turn {
+            cx,
+            scratch,
+            counts,
+        } = turn;
         let mut moved = self.poll_out(cx, destination);
         if allowance == 0
             || self.source != Source::Open
@@ -142,7 +151,7 @@ impl Flow {
             && self.passage.is_large()
             && let Some(pipe) = Pipe::take()
         {
-            return self.poll_pipe(cx, from, destination, pipe, allowance) || moved;
+            return self.poll_pipe(turn, from, destination, pipe, allowance) || moved;
         }
         // Of the next large frame only the header is read here.
         let header_only =
@@ -178,20 +187,18 @@ impl Flow {
         moved = true;
         if read == 0 {
             // A frame that never became whole goes no further.
-            self.held = Vec::new();
+            self.held = Box::default();
         } else {
             self.heard = true;
-            self.counts.bytes += read as u64;
+            counts.bytes += read as u64;
             let bytes = scratch.get(..kept + read).unwrap_or_default();
             let (out, splice) = (&mut self.out, self.splice);
-            let done = self
-                .passage
-                .pass(bytes, rules, &mut self.counts, |bytes, more| {
-                    out.write(cx, destination, bytes, more && splice);
-                });
+            let done = self.passage.pass(bytes, rules, counts, |bytes, more| {
+                out.write(cx, destination, bytes, more && splice);
+            });
             let held = bytes.get(done..).unwrap_or_default();
             if !(held.is_empty() && kept == 0) {
-                self.held = held.to_vec();
+                self.held = held.into();
             }
         }
         self.poll_out(cx, destination);
@@ -212,12 +219,13 @@ impl Flow {
     /// Moves payload of a large frame without a copy. Whether anything moved.
     fn poll_pipe<D: Side>(
         &mut self,
-        cx: &mut Context<'_>,
+        turn: &mut Turn<'_, '_>,
         from: &TcpStream,
         to: &mut D,
         mut pipe: Pipe,
         allowance: usize,
     ) -> bool {
+        let cx = &mut *turn.cx;
         let limit = self.passage.left().min(allowance as u64);
         let filled = pipe.fill(cx, from, limit);
         match filled {
@@ -229,8 +237,8 @@ impl Flow {
             Poll::Ready(Ok(0)) => self.source = Source::Lost(Loss::Fin),
             Poll::Ready(Ok(bytes)) => {
                 self.heard = true;
-                self.counts.bytes += bytes as u64;
-                self.passage.skip(bytes as u64, &mut self.counts);
+                turn.counts.bytes += bytes as u64;
+                self.passage.skip(bytes as u64, turn.counts);
                 self.out.push_pipe(pipe);
                 self.poll_out(cx, to);
                 return true;
@@ -313,7 +321,7 @@ impl Flow {
     /// Declares the source dead although it was not read to its end.
     pub(super) fn fail_source(&mut self, loss: Loss) {
         self.source = Source::Lost(loss);
-        self.held = Vec::new();
+        self.held = Box::default();
     }
 
     /// Passes the end of the source on, once everything is written. Whether that is news.

@@ -48,7 +48,7 @@ pub use watch::{GivenAway, Watch};
 pub use way::{Found, Way};
 
 use outcome::Verdict;
-use pump::{Pump, Start};
+use pump::{News, Pump, Start};
 use registry::Registration;
 
 /// The routes of the live table.
@@ -104,6 +104,7 @@ pub fn run<C: Side + Send + 'static>(
     parts: Parts<C>,
     registry: Arc<Registry>,
 ) -> impl Future<Output = Outcome> + Send + 'static {
+    let mut early = News::default();
     let mut pump = Pump::new(
         parts.client,
         &parts.client_early,
@@ -114,6 +115,7 @@ pub fn run<C: Side + Send + 'static>(
             extensions: parts.extensions,
             splice: parts.splice,
         },
+        &mut early,
     );
     let mut registration = Registration::new(
         registry,
@@ -123,6 +125,7 @@ pub fn run<C: Side + Send + 'static>(
         &parts.endpoint,
         parts.metrics,
     );
+    registration.count(&early);
     async move {
         let verdict = {
             let mut sleep = pin!(sleep_until(Instant::now()));
@@ -132,8 +135,10 @@ pub fn run<C: Side + Send + 'static>(
                     let verdict = pump.verdict();
                     return Poll::Ready(verdict.unwrap_or(Verdict::new(cause, None)));
                 }
-                let result = pump.poll(cx, sleep.as_mut(), registration.policy(), order);
-                registration.count(&pump.take_news());
+                let mut news = News::default();
+                let policy = registration.policy();
+                let result = pump.poll(cx, sleep.as_mut(), policy, order, &mut news);
+                registration.count(&news);
                 result
             })
             .await

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::{
     counts::Counts,
-    flow::{Flow, SCRATCH_BYTES},
+    flow::{Flow, SCRATCH_BYTES, Turn},
     outcome::{Cause, Initiator, Loss, Order, Verdict},
     passage::{Place, To},
     phase::{ENDING, Ending, Patience, Phase},
@@ -110,8 +110,8 @@ struct Doubts {
     broken: Option<Instant>,
 }
 
-/// What happened since the last time.
-#[derive(Debug)]
+/// What happened.
+#[derive(Debug, Default)]
 pub(super) struct News {
     /// From the client.
     pub(super) up: Counts,
@@ -124,13 +124,14 @@ pub(super) struct News {
 }
 
 impl<C: Side, B: Side> Pump<C, B> {
-    /// A pump whose sides have sent their early bytes already.
+    /// A pump whose sides have sent their early bytes already. They are the first `news`.
     pub(super) fn new(
         client: C,
         client_early: &[u8],
         backend: B,
         backend_early: &[u8],
         start: Start<'_>,
+        news: &mut News,
     ) -> Self {
         let now = Instant::now();
         let Start { policy, .. } = start;
@@ -155,18 +156,20 @@ impl<C: Side, B: Side> Pump<C, B> {
             armed: None,
         };
         let (up, down) = pump.rules(policy);
-        pump.up.take_early(client_early, &up);
-        pump.down.take_early(backend_early, &down);
+        pump.up.take_early(client_early, &up, &mut news.up);
+        pump.down.take_early(backend_early, &down, &mut news.down);
         pump
     }
 
-    /// Moves what can be moved, and ends the tunnel when it is told to. Ready when both sockets may be closed.
+    /// Moves what can be moved, and ends the tunnel when it is told to. Adds what happened to `news`. Ready when both
+    /// sockets may be closed.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         mut sleep: Pin<&mut Sleep>,
         policy: &ir::Policy,
         order: Option<Order>,
+        news: &mut News,
     ) -> Poll<Verdict> {
         let mut scratch = SCRATCH.take();
         scratch.resize(SCRATCH_BYTES, 0);
@@ -174,7 +177,7 @@ impl<C: Side, B: Side> Pump<C, B> {
         let mut rounds = 0;
         let mut due = (true, true);
         let result = loop {
-            due = self.round(cx, &mut scratch, &rules, policy, due);
+            due = self.round(cx, &mut scratch, &rules, policy, due, news);
             let moved = due.0 || due.1;
             rounds += 1;
             let last = rounds >= MAX_ROUNDS;
@@ -197,6 +200,10 @@ impl<C: Side, B: Side> Pump<C, B> {
             }
         };
         SCRATCH.set(scratch);
+        if let Some(pings) = &mut self.pings {
+            news.round_trips = pings.take_round_trips();
+        }
+        news.stalled = self.stalled;
         result
     }
 
@@ -228,19 +235,6 @@ impl<C: Side, B: Side> Pump<C, B> {
         })
     }
 
-    /// What is new since the last call.
-    pub(super) fn take_news(&mut self) -> News {
-        News {
-            up: std::mem::take(&mut self.up.counts),
-            down: std::mem::take(&mut self.down.counts),
-            round_trips: self
-                .pings
-                .as_mut()
-                .map_or([None; 2], |pings| pings.take_round_trips()),
-            stalled: self.stalled,
-        }
-    }
-
     /// Both ends.
     #[cfg(test)]
     pub(super) fn sides(&mut self) -> (&mut C, &mut B) {
@@ -270,16 +264,17 @@ impl<C: Side, B: Side> Pump<C, B> {
         rules: &(Rules, Rules),
         policy: &ir::Policy,
         due: (bool, bool),
+        news: &mut News,
     ) -> (bool, bool) {
-        let (client, backend) = (&mut self.client, &mut self.backend);
-        let up = due.0
-            && self
-                .up
-                .poll(cx, client, backend, scratch, &rules.0, &policy.limits);
-        let down = due.1
-            && self
-                .down
-                .poll(cx, backend, client, scratch, &rules.1, &policy.limits);
+        let (client, backend, limits) = (&mut self.client, &mut self.backend, &policy.limits);
+        let mut turn = Turn {
+            cx,
+            scratch,
+            counts: &mut news.up,
+        };
+        let up = due.0 && self.up.poll(&mut turn, client, backend, &rules.0, limits);
+        turn.counts = &mut news.down;
+        let down = due.1 && self.down.poll(&mut turn, backend, client, &rules.1, limits);
         let moved = up || down;
         if moved {
             let now = Instant::now();

@@ -370,7 +370,7 @@ impl Registration {
         &self.entry.route.rule.policy
     }
 
-    /// Counts what is new.
+    /// Counts what happened.
     pub(super) fn count(&mut self, news: &News) {
         let count = |total: &Total, direction, counts: &Counts| {
             if counts.bytes > 0 || counts.messages != [0; 5] {

@@ -102,5 +102,6 @@ async fn an_idle_tunnel_is_small() {
     };
     let future = run(parts, Arc::default());
     let size = size_of_val(&future);
-    assert!(size <= 1024, "{size} bytes");
+    // The runtime rounds what it makes of it up to 128 bytes, and this leaves it just below such a step.
+    assert!(size <= 720, "{size} bytes");
 }

@@ -67,19 +67,32 @@ async fn after_a_minute(set: impl FnOnce(&mut ir::Policy), told: bool) -> Vec<u8
         splice: false,
     };
     let mut sleep = pin!(sleep_until(Instant::now()));
-    let mut pump = Pump::new(&mut client, b"", &mut backend, b"", start);
+    let news = &mut News::default();
+    let mut pump = Pump::new(&mut client, b"", &mut backend, b"", start, news);
     let cx = &mut Context::from_waker(Waker::noop());
-    assert!(pump.poll(cx, sleep.as_mut(), &policy, None).is_pending());
+    assert!(
+        pump.poll(cx, sleep.as_mut(), &policy, None, news)
+            .is_pending()
+    );
     tokio::time::advance(Duration::from_mins(1)).await;
     // The timer comes first.
-    assert!(pump.poll(cx, sleep.as_mut(), &policy, None).is_pending());
+    assert!(
+        pump.poll(cx, sleep.as_mut(), &policy, None, news)
+            .is_pending()
+    );
     assert_eq!(pump.sides().0.got, b"", "not judged at the first look");
     pump.sides().1.told = told;
     for _ in 0..2 {
-        assert!(pump.poll(cx, sleep.as_mut(), &policy, None).is_pending());
+        assert!(
+            pump.poll(cx, sleep.as_mut(), &policy, None, news)
+                .is_pending()
+        );
         tokio::time::advance(Duration::from_millis(250)).await;
     }
-    assert!(pump.poll(cx, sleep.as_mut(), &policy, None).is_pending());
+    assert!(
+        pump.poll(cx, sleep.as_mut(), &policy, None, news)
+            .is_pending()
+    );
     drop(pump);
     client.got
 }

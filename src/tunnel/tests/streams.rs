@@ -395,7 +395,8 @@ async fn tunnel_of(seed: u64) {
     let mut sleep = pin!(sleep_until(Instant::now()));
     let mut order = None;
     let mut pongs = 0;
-    let mut pump = Pump::new(&mut client, b"", &mut backend, b"", start);
+    let news = &mut News::default();
+    let mut pump = Pump::new(&mut client, b"", &mut backend, b"", start, news);
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&woken));
     let cx = &mut Context::from_waker(&waker);
@@ -409,7 +410,7 @@ async fn tunnel_of(seed: u64) {
                 client.moved + backend.moved
             };
             let before = moved(&mut pump);
-            let polled = pump.poll(cx, sleep.as_mut(), &policy, order);
+            let polled = pump.poll(cx, sleep.as_mut(), &policy, order, news);
             assert!(
                 is_woken || (polled.is_pending() && moved(&mut pump) == before),
                 "seed {seed}: nobody woke it, and there was something to do"
