@@ -4,7 +4,6 @@
 //! steady rate. Neither keeps anything when leadership is lost: the names of events are made from what they
 //! say, so whoever leads next finds what was told already. Reasons: `docs/design/012-events.md`.
 
-mod bucket;
 mod memory;
 mod note;
 mod tell;

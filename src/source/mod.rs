@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod directory;
 pub mod events;
 pub mod lease;
+mod pace;
 pub mod peers;
 pub mod publish;
 pub mod rebuild;

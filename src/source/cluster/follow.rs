@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::{
     failure::Failure,
-    watch::{ANSWER, SLACK, SUCCESS, WATCH, backoff},
+    watch::{ANSWER, SLACK, SUCCESS, WATCH, wait},
 };
 
 /// What happened.
@@ -70,7 +70,7 @@ impl<K: Clone + Debug + DeserializeOwned + Send + 'static> Follow<K> {
                 Ok(Some(event)) => return Ok(event),
                 Ok(None) => {}
                 Err(failure) => {
-                    self.at = At::Waiting(Instant::now() + backoff(self.failures));
+                    self.at = At::Waiting(Instant::now() + wait(self.failures));
                     self.failures = self.failures.saturating_add(1);
                     // Nothing is wrong unless the list fails, too.
                     if !matches!(failure, Failure::Ended | Failure::Desynced) {

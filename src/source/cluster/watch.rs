@@ -26,7 +26,10 @@ use super::{
     raw::Raw,
     rights::{Rights, Standing},
 };
-use crate::{source::supervise::supervise, telemetry::metrics::Metrics};
+use crate::{
+    source::{pace::backoff, supervise::supervise},
+    telemetry::metrics::Metrics,
+};
 
 /// Objects of one page of a list, as client-go asks for.
 const PAGE: u32 = 500;
@@ -335,7 +338,7 @@ impl Watch {
                     self.target.kind.resource()
                 );
                 self.health.lost(self.number, &why, memory.listed);
-                backoff(memory.failures)
+                wait(memory.failures)
             }
             Failure::Forbidden => {
                 self.health.answered(self.number);
@@ -344,12 +347,12 @@ impl Watch {
             }
             Failure::Unauthorized(why) | Failure::Unreachable(why) => {
                 self.health.lost(self.number, why, memory.listed);
-                backoff(memory.failures)
+                wait(memory.failures)
             }
             Failure::Silent => {
                 self.health
                     .lost(self.number, &failure.to_string(), memory.listed);
-                backoff(memory.failures)
+                wait(memory.failures)
             }
             // Nothing is wrong unless it goes on.
             Failure::Desynced | Failure::Ended => {
@@ -366,7 +369,7 @@ impl Watch {
                     reason = failure.reason(),
                     "listing anew"
                 );
-                backoff(memory.failures)
+                wait(memory.failures)
             }
         }
     }
@@ -433,12 +436,9 @@ fn note(from: &mut String, object: &Raw) {
     }
 }
 
-/// Between half and all of the waiting time, so that replicas do not come all at once.
-pub(super) fn backoff(failures: u32) -> Duration {
-    let longest = FIRST_WAIT
-        .saturating_mul(2_u32.saturating_pow(failures))
-        .min(LONGEST_WAIT);
-    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+/// Waiting time after a failure that came after so many others.
+pub(super) fn wait(failures: u32) -> Duration {
+    backoff(FIRST_WAIT, failures, LONGEST_WAIT)
 }
 
 #[cfg(test)]

@@ -2,12 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
-    bucket::Bucket,
     tell::Telling,
     verdict::{problems, recovered},
 };
-use crate::{api::ObjectKey, source::rebuild::Moves, translate::Verdict};
+use crate::{
+    api::ObjectKey,
+    source::{pace::Bucket, rebuild::Moves},
+    translate::Verdict,
+};
 
 /// Events about one object: as many at once, then one in five minutes (the spam filter of client-go).
 const BURST: u32 = 25;
@@ -74,7 +79,7 @@ impl Memory {
             .or_insert_with(|| Known {
                 uid: Arc::clone(&verdict.version.uid),
                 wrong: Vec::new(),
-                bucket: Bucket::new(BURST, REFILL),
+                bucket: Bucket::new(BURST, REFILL, Instant::now()),
             });
         let was_wrong = !known.wrong.is_empty();
         let mut wrong = Vec::with_capacity(problems.len());
@@ -92,7 +97,7 @@ impl Memory {
         known.wrong = wrong;
         let mut limited = 0;
         for telling in new {
-            match known.bucket.take() {
+            match known.bucket.take(Instant::now()) {
                 Ok(()) => tell(telling),
                 Err(_) => limited += 1,
             }

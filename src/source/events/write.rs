@@ -24,11 +24,13 @@ use tracing::{debug, warn};
 
 use super::{
     Inputs,
-    bucket::Bucket,
     tell::{Regarding, Telling},
 };
 use crate::{
-    source::lease::Leadership,
+    source::{
+        lease::Leadership,
+        pace::{Bucket, backoff, until},
+    },
     telemetry::metrics::{EventResult, Metrics},
 };
 
@@ -119,7 +121,7 @@ impl Writer {
                 controller: inputs.controller.clone(),
                 instance: inputs.lease.identity.chars().take(MAX_INSTANCE).collect(),
                 leader: inputs.leader.clone(),
-                bucket: Mutex::new(Bucket::new(BURST, INTERVAL)),
+                bucket: Mutex::new(Bucket::new(BURST, INTERVAL, Instant::now())),
                 told: Mutex::default(),
             }),
             metrics: Arc::clone(&inputs.metrics),
@@ -272,7 +274,7 @@ impl Writer {
 impl Desk {
     /// Tries until the API server has answered; while it is down, for as long as that takes.
     async fn attempt(self: Arc<Self>, waiting: Waiting) -> (Waiting, Result<EventResult, Refusal>) {
-        let mut wait = FIRST_WAIT;
+        let mut failures = 0;
         loop {
             self.turn().await;
             let sent = tokio::time::timeout(TIMEOUT, self.send(&waiting.telling)).await;
@@ -286,15 +288,15 @@ impl Desk {
                     debug!(%error, "an event could not be written, it is tried again");
                 }
             }
-            tokio::time::sleep(wait.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
-            wait = LONGEST_WAIT.min(wait * 2);
+            tokio::time::sleep(backoff(FIRST_WAIT, failures, LONGEST_WAIT)).await;
+            failures = failures.saturating_add(1);
         }
     }
 
     /// Waits until it may write: at its pace, and while it leads. A process that stood still finds out here.
     async fn turn(&self) {
         loop {
-            let due = self.bucket.lock().take();
+            let due = self.bucket.lock().take(Instant::now());
             match due {
                 Ok(()) => break,
                 Err(due) => tokio::time::sleep_until(due).await,
@@ -383,13 +385,6 @@ impl Told {
         {
             self.counts.remove(&oldest);
         }
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     client::{self, AskError},
     message::{CONNECTIONS, MAX_WAIT, News, SERVED},
 };
-use crate::telemetry::metrics::Metrics;
+use crate::{source::pace::backoff, telemetry::metrics::Metrics};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
@@ -144,7 +144,6 @@ impl Follow {
 }
 
 async fn pause(failures: usize) {
-    let doubled = u32::try_from(failures.saturating_sub(1).min(8)).unwrap_or(8);
-    let longest = (FIRST_PAUSE * 2_u32.pow(doubled)).min(MAX_PAUSE);
-    sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+    let before = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    sleep(backoff(FIRST_PAUSE, before, MAX_PAUSE)).await;
 }

@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,7 @@ use self::{
 use super::{
     cluster::{Address, Cluster, Observed},
     lease::Leadership,
+    pace::until,
     peers::{Connections, View},
     rebuild::Verdicts,
 };
@@ -157,13 +158,6 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
 async fn found(addresses: &mut Option<watch::Receiver<Option<Arc<[Address]>>>>) {
     match addresses {
         Some(addresses) => changed(addresses).await,
-        None => pending().await,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
         None => pending().await,
     }
 }

@@ -11,7 +11,10 @@ use std::{
 use hashbrown::HashMap;
 use tokio::time::Instant;
 
-use crate::api::ObjectKey;
+use crate::{
+    api::ObjectKey,
+    source::pace::{Bucket, backoff},
+};
 
 /// Longest wait of an object between two attempts: what an API server failed with is written soon after it is well.
 const MAX_DELAY: Duration = Duration::from_secs(15);
@@ -64,8 +67,8 @@ impl Queue {
             conditions: Line::default(),
             addresses: Line::default(),
             counts: Line::default(),
-            objects: Bucket::new(50, now),
-            numbers: Bucket::new(2, now),
+            objects: a_second(50, now),
+            numbers: a_second(2, now),
             paused: None,
             failures: 0,
         }
@@ -101,7 +104,7 @@ impl Queue {
             &[Lane::Conditions]
         };
         lanes.iter().find_map(|&lane| {
-            if self.line(lane).ready.is_empty() || !self.bucket(lane).take(now) {
+            if self.line(lane).ready.is_empty() || self.bucket(lane).take(now).is_err() {
                 return None;
             }
             Some((lane, self.line(lane).pop()?))
@@ -110,7 +113,7 @@ impl Queue {
 
     /// What `pop` gave was not sent: that costs nothing of the pace.
     pub(super) fn refund(&mut self, lane: Lane) {
-        self.bucket(lane).tokens += 1.0;
+        self.bucket(lane).refund();
     }
 
     /// An attempt is over.
@@ -164,6 +167,11 @@ impl Queue {
             Lane::Counts => &mut self.numbers,
         }
     }
+}
+
+/// Lets so many through in a second; what was not used in the last second may come at once.
+fn a_second(rate: u32, now: Instant) -> Bucket {
+    Bucket::new(rate, Duration::from_secs(1) / rate, now)
 }
 
 /// One lane.
@@ -238,49 +246,8 @@ impl Line {
         if self.ready.is_empty() {
             return self.waiting.first().map(|(at, _)| *at);
         }
-        Some(bucket.at)
+        Some(bucket.at())
     }
-}
-
-/// Lets so many through in a second; what was not used in the last second may come at once.
-#[derive(Debug)]
-struct Bucket {
-    rate: f64,
-    tokens: f64,
-    last: Instant,
-    /// When there is a token.
-    at: Instant,
-}
-
-impl Bucket {
-    fn new(rate: u32, now: Instant) -> Self {
-        Self {
-            rate: rate.into(),
-            tokens: rate.into(),
-            last: now,
-            at: now,
-        }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.last).as_secs_f64();
-        self.last = now;
-        self.tokens = (self.tokens + passed * self.rate).min(self.rate);
-        let there = self.tokens >= 1.0;
-        if there {
-            self.tokens -= 1.0;
-        }
-        let lack = (1.0 - self.tokens).max(0.0) / self.rate;
-        // A millisecond more, so that the token is there for sure.
-        self.at = now + Duration::from_secs_f64(lack) + Duration::from_millis(1);
-        there
-    }
-}
-
-/// Doubles with every failure; jitter, so that many do not come back together.
-fn backoff(first: Duration, failures: u32, max: Duration) -> Duration {
-    let full = first.saturating_mul(1 << failures.min(16)).min(max);
-    full.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]
