@@ -97,7 +97,7 @@ impl Server {
 }
 
 fn publish(state: &State, config: &ir::Config) {
-    state.backends.apply(&config.backends);
+    state.backends.apply(&config.backends, |_| true);
     let resolve = |id: &ir::BackendId| state.backends.backend(id);
     let table = state.live.load().next(config, resolve);
     assert!(state.live.publish(table));

@@ -216,7 +216,8 @@ impl Rebuild {
         self.metrics.propagation(propagation);
         let backends = delta.backends.iter();
         let left = backends.filter(|(_, backend)| backend.is_none());
-        self.backends.release(left.map(|(id, _)| id));
+        let exists = |id: &ir::BackendId| self.translator.has_service(id);
+        self.backends.release(left.map(|(id, _)| id), exists);
         self.metrics.change_rules(&delta.added, &delta.removed);
         (changed, propagation)
     }
@@ -233,7 +234,8 @@ impl Rebuild {
         }
         let propagation = since.elapsed();
         self.metrics.propagation(propagation);
-        self.backends.apply(&config.backends);
+        let exists = |id: &ir::BackendId| self.translator.has_service(id);
+        self.backends.apply(&config.backends, exists);
         let live = self.live.load_full();
         self.metrics
             .set_rules(&mut live.routes().map(|entry| &entry.route.rule.id));

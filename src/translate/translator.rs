@@ -447,6 +447,12 @@ impl Translator {
         }
     }
 
+    /// Whether the Service of a backend is there.
+    pub fn has_service(&self, id: &ir::BackendId) -> bool {
+        let key = Key(Arc::clone(&id.namespace), Arc::clone(&id.service));
+        self.services.get(&key).is_some()
+    }
+
     fn verdict(&self, id: &ObjectId) -> Option<Verdict> {
         let member = match self.objects.get(id)? {
             Known::Foreign(object) => return Some(verdict::foreign(object)),

@@ -9,6 +9,8 @@ pub(super) struct Counts {
     pub(super) bytes: u64,
     /// Messages and control frames that were passed on, by [`Kind`].
     pub(super) messages: [u32; Kind::ALL.len()],
+    /// Fragments that are small and end no message.
+    pub(super) fragments: u32,
 }
 
 impl Counts {
@@ -26,6 +28,7 @@ impl Counts {
         for (count, before) in since.messages.iter_mut().zip(before.messages) {
             *count = count.wrapping_sub(before);
         }
+        since.fragments = since.fragments.wrapping_sub(before.fragments);
         since
     }
 
@@ -33,5 +36,11 @@ impl Counts {
     pub(super) fn data(&self) -> u32 {
         let [text, binary, ..] = self.messages;
         text.wrapping_add(binary)
+    }
+
+    /// What a limit of messages counts: also what costs as much as a message and is none.
+    pub(super) fn charged(&self) -> u32 {
+        let frames = self.messages.iter().chain([&self.fragments]);
+        frames.fold(0, |sum, count| sum.wrapping_add(*count))
     }
 }

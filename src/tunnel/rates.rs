@@ -68,7 +68,7 @@ impl Rates {
     /// Takes note of what was read.
     pub(super) fn spend(&mut self, limits: &ir::Limits, read: &Counts, now: Instant) {
         if let Some(rate) = rate_of_messages(limits) {
-            self.messages.spend(f64::from(read.data()), rate, now);
+            self.messages.spend(f64::from(read.charged()), rate, now);
         }
         if let Some(rate) = rate_of_bytes(limits) {
             #[expect(
@@ -139,6 +139,7 @@ mod tests {
         Counts {
             bytes,
             messages: [texts, 0, 0, 0, 0],
+            fragments: 0,
         }
     }
 

@@ -130,12 +130,14 @@ impl Watch {
     }
 
     fn look(&mut self, news: News) {
-        self.looked = Instant::now();
+        let before = std::mem::replace(&mut self.looked, Instant::now());
         let table = self.live.load_full();
         // Who opens with an older table from here on says so; those before are looked at below.
         self.tunnels.seen.store(table.generation(), SeqCst);
         let findings = self.findings(&table, news);
-        if news != News::Table || !findings.is_empty() {
+        // What became due since the last look wakes nobody any more, so it is seen to now, whatever the news are.
+        let due = |since: &Instant| (before..=self.looked).contains(&(*since + PATIENCE));
+        if news != News::Table || !findings.is_empty() || self.gone.values().any(due) {
             let orders = self.orders(&table, &findings);
             self.tunnels.order(orders);
         }
@@ -232,7 +234,7 @@ impl Watch {
         orders
     }
 
-    /// Whether the rule that would now take its handshake takes none.
+    /// Whether the rule that would now take its handshake takes none. What other namespaces say ends nobody.
     fn is_refused(&self, table: &Table, entry: &Entry, late: bool) -> bool {
         let info = entry.info();
         if !late && table.shares(&self.table, &info.host) {
@@ -240,8 +242,10 @@ impl Watch {
         }
         let handshake = Handshake::new(&entry.way, &info.host, &info.path);
         table.find(&handshake).is_some_and(|hit| {
-            let mode = hit.route.rule.policy.upgrade.mode.value;
-            matches!(mode, UpgradeMode::Deny | UpgradeMode::Ignore)
+            let rule = &hit.route.rule;
+            let mode = rule.policy.upgrade.mode.value;
+            rule.id.object.namespace == entry.route.rule.id.object.namespace
+                && matches!(mode, UpgradeMode::Deny | UpgradeMode::Ignore)
         })
     }
 }

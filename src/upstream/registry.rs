@@ -21,7 +21,7 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct State {
     backends: BTreeMap<ir::BackendId, Arc<Backend>>,
-    /// No route refers to these any more, but somebody may hold them: an older table, a tunnel.
+    /// No route leads to these any more, but somebody may hold them: an older table, a tunnel.
     left: BTreeSet<ir::BackendId>,
 }
 
@@ -54,14 +54,24 @@ impl Registry {
         self.leaving.notified().await;
     }
 
-    /// No route refers to these any more: nothing is known of their endpoints from now on, and they go when nobody holds them. To be
-    /// called after every change, so that those go that were held the last time.
-    pub fn release<'a>(&self, ids: impl IntoIterator<Item = &'a ir::BackendId>) {
+    /// No route leads to these any more, and they go when nobody holds them. Where `exists` says that there is still such a
+    /// Service, nothing is known of its endpoints from now on; without one they are gone. To be called after every
+    /// change, so that those go that were held the last time.
+    pub fn release<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a ir::BackendId>,
+        exists: impl Fn(&ir::BackendId) -> bool,
+    ) {
+        let mut leaves = false;
         let mut state = self.state.lock();
         let State { backends, left } = &mut *state;
         for id in ids {
             if let Some(backend) = backends.get(id) {
-                backend.release();
+                if exists(id) {
+                    backend.release();
+                } else {
+                    leaves |= backend.set_endpoints(&[]);
+                }
                 left.insert(id.clone());
             }
         }
@@ -75,13 +85,22 @@ impl Registry {
             }
             held
         });
+        drop(state);
+        if leaves {
+            self.leaving.notify_one();
+        }
     }
 
-    /// Gives every backend its endpoints at once, and lets go of all others.
-    pub fn apply(&self, backends: &BTreeMap<ir::BackendId, ir::Backend>) {
+    /// Gives every backend its endpoints at once, and lets go of all others as [`Self::release`] does.
+    pub fn apply(
+        &self,
+        backends: &BTreeMap<ir::BackendId, ir::Backend>,
+        exists: impl Fn(&ir::BackendId) -> bool,
+    ) {
         self.set(backends);
         let known: Vec<_> = self.state.lock().backends.keys().cloned().collect();
-        self.release(known.iter().filter(|id| !backends.contains_key(*id)));
+        let others = known.iter().filter(|id| !backends.contains_key(*id));
+        self.release(others, exists);
     }
 
     /// All backends, for the admin API and metrics, in the order of their ids.
@@ -102,6 +121,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::Standing;
 
     fn id(service: &str) -> ir::BackendId {
         ir::BackendId {
@@ -131,7 +151,10 @@ mod tests {
     fn a_backend_keeps_its_identity() {
         let registry = Registry::default();
         let before = registry.backend(&id("a"));
-        registry.apply(&config(&[("a", "10.0.0.1:80"), ("b", "10.0.0.2:80")]));
+        registry.apply(
+            &config(&[("a", "10.0.0.1:80"), ("b", "10.0.0.2:80")]),
+            |_| true,
+        );
         assert!(Arc::ptr_eq(&before, &registry.backend(&id("a"))));
         assert_eq!(before.endpoints().len(), 1);
         let ids = registry
@@ -145,39 +168,60 @@ mod tests {
     #[test]
     fn a_backend_that_is_no_longer_named_goes_with_its_last_holder() {
         let registry = Registry::default();
-        registry.apply(&config(&[("a", "10.0.0.1:80"), ("b", "10.0.0.2:80")]));
+        registry.apply(
+            &config(&[("a", "10.0.0.1:80"), ("b", "10.0.0.2:80")]),
+            |_| true,
+        );
         let held = registry.backend(&id("a"));
-        registry.apply(&BTreeMap::new());
+        registry.apply(&BTreeMap::new(), |_| true);
         assert!(held.endpoints().is_empty(), "nothing new goes there");
         assert_eq!(registry.list().len(), 1);
-        registry.apply(&config(&[("a", "10.0.0.3:80")]));
+        registry.apply(&config(&[("a", "10.0.0.3:80")]), |_| true);
         assert!(
             Arc::ptr_eq(&held, &registry.backend(&id("a"))),
             "it is back"
         );
         drop(held);
-        registry.apply(&BTreeMap::new());
+        registry.apply(&BTreeMap::new(), |_| true);
         assert!(registry.list().is_empty());
     }
 
     #[test]
     fn a_change_of_some_leaves_the_others_alone() {
         let registry = Registry::default();
-        registry.apply(&config(&[("a", "10.0.0.1:80"), ("b", "10.0.0.2:80")]));
+        registry.apply(
+            &config(&[("a", "10.0.0.1:80"), ("b", "10.0.0.2:80")]),
+            |_| true,
+        );
         let held = registry.backend(&id("b"));
         registry.set(&config(&[("c", "10.0.0.3:80")]));
-        registry.release([&id("b")]);
+        registry.release([&id("b")], |_| true);
         assert!(held.endpoints().is_empty());
         assert_eq!(registry.list().len(), 3, "b is held");
         assert_eq!(registry.backend(&id("a")).endpoints().len(), 1);
         registry.set(&config(&[("b", "10.0.0.4:80")]));
         drop(held);
-        registry.release([]);
+        registry.release([], |_| true);
         assert_eq!(registry.list().len(), 3, "b is named again");
         let held = registry.backend(&id("c"));
-        registry.release([&id("c")]);
+        registry.release([&id("c")], |_| true);
         drop(held);
-        registry.release([]);
+        registry.release([], |_| true);
         assert_eq!(registry.list().len(), 2, "c goes later");
+    }
+
+    #[test]
+    fn endpoints_are_gone_with_their_service_and_unknown_without_a_route() {
+        for exists in [true, false] {
+            let registry = Registry::default();
+            registry.apply(&config(&[("a", "10.0.0.1:80")]), |_| true);
+            let held = registry.backend(&id("a"));
+            let endpoint = Arc::clone(&held.endpoints()[0]);
+            registry.release([&id("a")], |_| exists);
+            let is_there = endpoint.standing() == Standing::There;
+            assert_eq!(is_there, exists, "{:?}", endpoint.standing());
+            registry.apply(&config(&[("a", "10.0.0.1:80")]), |_| true);
+            assert_eq!(endpoint.standing(), Standing::There, "it is back");
+        }
     }
 }

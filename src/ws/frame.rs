@@ -240,6 +240,11 @@ impl Tracker {
         self.left
     }
 
+    /// Whether the data frame of the last step, which `ended` this message, is the last one of a message.
+    pub fn ends_message(&self, ended: Option<Kind>) -> bool {
+        self.last || ended.is_some()
+    }
+
     /// Whether the next byte starts a frame, so that a control frame may be put here.
     pub fn at_frame_start(&self) -> bool {
         self.left == 0

@@ -37,9 +37,9 @@ pub struct Limits {
     #[schemars(with = "i32", extend("enum" = CONNECTIONS_STATUS))]
     pub connections_status: Option<i32>,
 
-    /// Text and binary messages per second, for each WebSocket and direction, 0 to 10000000; 0 = off. What comes faster
-    /// waits: the sender's writes block (back-pressure), nothing is dropped and nothing is closed. Example: `50`.
-    /// Default: 0.
+    /// Messages per second, for each WebSocket and direction, 0 to 10000000; 0 = off. Control frames, and fragments of
+    /// about 125 bytes or less, count too. What comes faster waits: the sender's writes block (back-pressure), nothing is
+    /// dropped and nothing is closed. Example: `50`. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = MAX_MESSAGES_PER_SECOND))]
     pub messages_per_second: Option<i32>,

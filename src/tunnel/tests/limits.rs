@@ -260,6 +260,23 @@ async fn bytes_per_second_are_kept_by_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pings_and_small_fragments_count_as_messages() {
+    let fragments = [fragment(0x01, b"a"), fragment(0x00, b"b").repeat(999)].concat();
+    for flood in [fragment(0x89, b"").repeat(1000), fragments] {
+        let mut kit = limited(|policy| {
+            policy.limits.messages_per_second = Setting::field(Some(100));
+        })
+        .tunnel()
+        .await;
+        send(&mut kit.backend, &flood).await;
+        let start = Instant::now();
+        expect(&mut kit.client, &flood).await;
+        let took = start.elapsed().as_secs_f64();
+        assert!((8.5..=10.0).contains(&took), "{took}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_per_second_are_kept_by_waiting() {
     let mut kit = limited(|policy| {
         policy.limits.messages_per_second = Setting::field(Some(100));

@@ -59,7 +59,10 @@ fn each_endpoint_is_counted_once() {
             endpoint("10.0.0.2:80", false),
         ],
     };
-    registry.apply(&BTreeMap::from([(id(80), both.clone()), (id(81), both)]));
+    registry.apply(
+        &BTreeMap::from([(id(80), both.clone()), (id(81), both)]),
+        |_| true,
+    );
     let endpoints = Endpoints::new(&registry);
     assert_eq!(endpoints.count(&[id(80), id(81)]).summary, "1/2");
     assert_eq!(endpoints.count(&[id(80)]).summary, "1/2");

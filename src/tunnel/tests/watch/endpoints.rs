@@ -82,6 +82,30 @@ async fn an_endpoint_is_removed_when_it_was_in_no_slice_for_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tables_that_change_all_the_time_hide_no_endpoint_that_is_gone() {
+    let fast = rule("a.test", "/").policy(|policy| {
+        policy.drain.window = Setting::field(Duration::ZERO);
+    });
+    let mut site = Site::new(std::slice::from_ref(&fast)).await;
+    let kit = site.open("a.test", "/").await;
+    site.endpoints(&[(2, false)]);
+    let (live, changed) = (Arc::clone(&site.live), site.changed);
+    let churn = async {
+        for number in 0.. {
+            tokio::time::sleep(Duration::from_millis(70)).await;
+            site.serve(&[fast.clone(), rule("b.test", &format!("/{number}"))]);
+        }
+    };
+    let end = async { kit.outcome.await.unwrap().cause };
+    tokio::select! {
+        cause = end => assert_eq!(cause, Cause::BackendRemoved),
+        () = churn => {}
+        () = sleep_until(changed + Duration::from_secs(20)) => panic!("it was forgotten"),
+    }
+    assert!(live.load().generation() > 100, "they changed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_that_moves_to_another_slice_keeps_its_tunnels() {
     let mut site = Site::new(&[rule("a.test", "/")]).await;
     let kits = [site.open("a.test", "/").await];
@@ -104,10 +128,30 @@ async fn an_endpoint_that_moves_to_another_slice_keeps_its_tunnels() {
 async fn an_endpoint_of_a_backend_that_nobody_follows_is_not_removed() {
     let mut site = Site::new(&[rule("a.test", "/")]).await;
     let kits = [site.open("a.test", "/").await];
-    site.backends.release([&backend_id()]);
+    site.backends.release([&backend_id()], |_| true);
     site.stays(&kits).await;
     // It is followed again, and is not there.
     site.endpoints(&[(2, false)]);
+    let [kit] = kits;
+    let (cause, _, after) = site.end(kit).await;
+    assert_eq!(cause, Cause::BackendRemoved);
+    assert!(after >= PATIENCE, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_endpoints_of_a_deleted_service_are_removed_after_ten_seconds() {
+    let mut site = Site::new(&[rule("a.test", "/")]).await;
+    let kits = [site.open("a.test", "/").await];
+    let delete = |site: &mut Site| {
+        site.backends.release([&backend_id()], |_| false);
+        site.changed = Instant::now();
+    };
+    delete(&mut site);
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    // It is made anew.
+    site.endpoints(&[(1, false)]);
+    site.stays(&kits).await;
+    delete(&mut site);
     let [kit] = kits;
     let (cause, _, after) = site.end(kit).await;
     assert_eq!(cause, Cause::BackendRemoved);

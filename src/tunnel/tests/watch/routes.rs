@@ -126,8 +126,12 @@ async fn a_rule_that_comes_first_revokes_what_it_takes() {
     assert!(site.end(one).await.2 < AT_ONCE);
     assert!(site.end(other).await.2 < PATIENCE);
     assert_eq!(site.registry.len(), 1);
-    // A more specific host, of another namespace, too.
+    // A more specific host, too, but not of another namespace: that is somebody else.
+    let kits = [two];
     site.serve(&[ws.clone(), deny(rule("a.test", "/").of("other", "chat"))]);
+    site.stays(&kits).await;
+    let [two] = kits;
+    site.serve(&[ws.clone(), deny(rule("a.test", "/").of("shop", "another"))]);
     assert!(site.end(two).await.2 < AT_ONCE);
     // But as long as the match is missing it is a removal.
     let kit = site.open("b.test", "/ws").await;
