@@ -318,6 +318,13 @@ impl Flow {
         self.out.abandon();
     }
 
+    /// The destination is waited for no longer: what it has not taken, it never gets.
+    pub(super) fn give_up(&mut self) {
+        if !self.is_sent() && !self.is_broken() {
+            self.out.lose();
+        }
+    }
+
     /// Declares the source dead although it was not read to its end.
     pub(super) fn fail_source(&mut self, loss: Loss) {
         self.source = Source::Lost(loss);

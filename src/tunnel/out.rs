@@ -201,6 +201,11 @@ impl Out {
         moved
     }
 
+    /// Something of what was handed on never arrives.
+    pub(super) fn lose(&mut self) {
+        self.lossy = true;
+    }
+
     /// Forgets what waits and sends FIN.
     pub(super) fn abandon(&mut self) {
         self.drop_rest();

@@ -17,6 +17,10 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(3);
 /// The whole of an ending, to the FIN.
 pub(super) const ENDING: Duration = Duration::from_secs(5);
 
+/// For a FIN behind what a peer has not taken. Those that ended by themselves at the end of a drain have 5 s, a second and
+/// this: less than the 10 s that it leaves them.
+pub(super) const LEAVING: Duration = Duration::from_secs(3);
+
 /// Where a tunnel stands on its way to its end.
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -27,7 +31,8 @@ pub(super) enum Phase {
     Ending(Box<Ending>),
     /// FIN goes to both; then it is over, if the peers do not end before.
     Lingering(Instant),
-    /// The same where FIN waits behind what the side has not taken: streams of HTTP/2 have no kernel that goes on.
+    /// The same where FIN waits behind what the side has not taken: streams of HTTP/2 have no kernel that goes on. Not after
+    /// an ending of our own, which has waited before.
     Leaving(Instant),
     Over,
 }

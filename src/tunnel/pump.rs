@@ -5,6 +5,8 @@
 //!     └────► Ending (limits, orders: our own Close) ───┘
 //! ```
 
+mod clock;
+
 use std::{
     cell::Cell,
     pin::Pin,
@@ -29,7 +31,7 @@ use crate::{
     ir,
     ws::{
         close,
-        frame::{Rules, Strict},
+        frame::{Rules, Strict, Violation},
     },
 };
 
@@ -47,16 +49,23 @@ const FINISH: Duration = Duration::from_secs(10);
 /// not read yet. One round trip of a slow network.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// An end because nothing came waits for a second look after this. When the process stood still (a virtual machine that was
-/// moved), the timers of all tunnels fire at once, but the runtime learns of only 1,024 sockets at a time where bytes wait.
-const SECOND_LOOK: Duration = Duration::from_millis(200);
-
 /// A Close of our own.
 fn own(cause: Cause, code: u16) -> close::Status {
     close::Status {
         code,
         reason: cause.reason(),
     }
+}
+
+/// What becomes of a tunnel in which a rule was broken.
+fn broken(violation: Violation) -> (Cause, close::Status) {
+    let (cause, code) = if violation.is_limit() {
+        (Cause::MessageTooBig, close::TOO_BIG)
+    } else {
+        (Cause::ProtocolError, close::PROTOCOL_ERROR)
+    };
+    let reason = violation.reason();
+    (cause, close::Status { code, reason })
 }
 
 /// What a tunnel is to know when it begins.
@@ -304,8 +313,16 @@ impl<C: Side, B: Side> Pump<C, B> {
                 if order.is_some() && until > soon {
                     self.phase = Phase::Finishing(soon);
                 }
+                // What breaks a rule from here on is cut off, and a Close of ours stands for the one behind it.
+                let mut put = false;
+                for flow in [&mut self.up, &mut self.down] {
+                    if let Some(violation) = flow.passage.violation() {
+                        let (_, close) = broken(violation);
+                        put |= flow.put_close(close, Place::FrameStart);
+                    }
+                }
                 let passed = self.up.pass_fin() | self.down.pass_fin();
-                passed || (self.is_finished() && self.linger())
+                put || passed || (self.is_finished() && self.linger())
             }
             Phase::Ending(ref ending) => {
                 let own = ending.own;
@@ -361,13 +378,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             .violation()
             .or(self.down.passage.violation())
         {
-            let (cause, code) = if violation.is_limit() {
-                (Cause::MessageTooBig, close::TOO_BIG)
-            } else {
-                (Cause::ProtocolError, close::PROTOCOL_ERROR)
-            };
-            let reason = violation.reason();
-            self.end(cause, close::Status { code, reason })
+            let (cause, close) = broken(violation);
+            self.end(cause, close)
         } else if self.up.source_ended() {
             self.lose(Silent::Client, Cause::ClientLost, None)
         } else if self.down.source_ended() {
@@ -459,206 +471,17 @@ impl<C: Side, B: Side> Pump<C, B> {
         flows.iter().all(|flow| flow.is_sent() || flow.is_broken())
     }
 
+    /// Whether Hawser ends it.
+    fn is_ours(&self) -> bool {
+        let initiator = self.verdict.map(|verdict| verdict.cause.initiator());
+        initiator == Some(Initiator::Hawser)
+    }
+
     /// Sends FIN to both and drops what still comes.
     fn linger(&mut self) -> bool {
         self.up.abandon();
         self.down.abandon();
         self.phase = Phase::Lingering(Instant::now() + LINGER);
         true
-    }
-
-    /// When a side that nothing can be written to is read to its end, unless something comes until then. Not before what
-    /// came from it is written. A second look, because the runtime learns of bytes that wait later than of a write that
-    /// fails.
-    fn gone_at(&self) -> Option<Instant> {
-        let waits = |flow: &Flow, back: &Flow| {
-            flow.is_broken() && !back.source_ended() && (back.is_broken() || back.is_flushed())
-        };
-        let waits = waits(&self.up, &self.down) || waits(&self.down, &self.up);
-        let broken = self.doubts.as_ref()?.broken;
-        broken.filter(|_| waits)?.checked_add(SECOND_LOOK)
-    }
-
-    /// Whether nothing can be due before the timer fires: an open tunnel whose activity only moves its deadline away.
-    fn is_steady(&self) -> bool {
-        let flows = [&self.up, &self.down];
-        self.armed.is_some()
-            && matches!(self.phase, Phase::Open)
-            && self.pings.is_none()
-            && self.doubts.as_ref().is_none_or(|it| it.broken.is_none())
-            && flows.iter().all(|flow| flow.is_steady())
-    }
-
-    /// Since when no byte of the application moved that could have.
-    fn idle_since(&self) -> Instant {
-        let withheld = [self.up.withheld(), self.down.withheld()];
-        withheld
-            .into_iter()
-            .flatten()
-            .fold(self.active, Instant::max)
-    }
-
-    /// When a side counts as silent if nothing changes.
-    fn silent(&self, policy: &ir::Policy) -> Option<Instant> {
-        let idle = policy.timeouts.idle.value;
-        let idle = idle.and_then(|idle| self.idle_since().checked_add(idle));
-        let (up, down) = (&self.up, &self.down);
-        let pings = self
-            .pings
-            .as_ref()
-            .map(|pings| pings.deadline(up, down, &policy.keepalive));
-        let stall = policy.limits.write_stall.value;
-        let stalls = [up, down].map(|flow| stall::deadline(flow, self.stalled, stall));
-        [idle, pings].into_iter().chain(stalls).flatten().min()
-    }
-
-    fn deadline(&self, policy: &ir::Policy) -> Option<Instant> {
-        match self.phase {
-            Phase::Open => {
-                let flows = [&self.up, &self.down];
-                let silent = self.silent(policy);
-                let second_look = self.doubts.as_ref().and_then(|it| it.second_look);
-                let silent = silent.max(silent.and(second_look));
-                let rates = flows.map(Flow::resumes);
-                let others = [self.lifetime, self.gone_at()];
-                let others = others.into_iter().chain(rates).flatten();
-                others.chain(silent).min()
-            }
-            Phase::Finishing(until) | Phase::Lingering(until) | Phase::Leaving(until) => {
-                Some(until)
-            }
-            Phase::Ending(ref ending) => Some(ending.deadline()),
-            Phase::Over => None,
-        }
-    }
-
-    /// Looks at the clock, only when the timer fires. Whether that changed anything.
-    fn poll_timer(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut sleep: Pin<&mut Sleep>,
-        policy: &ir::Policy,
-    ) -> bool {
-        if self.is_steady() && sleep.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        while let Some(deadline) = self.deadline(policy) {
-            if self.armed.is_none_or(|armed| armed > deadline) {
-                sleep.as_mut().reset(deadline);
-                self.armed = Some(deadline);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            self.armed = None;
-            let now = Instant::now();
-            if now >= deadline {
-                self.run_out(policy);
-                return true;
-            }
-            if self.silent(policy).is_none_or(|silent| silent > now) {
-                self.forget_second_look();
-            }
-        }
-        false
-    }
-
-    /// The deadline of the phase has passed.
-    fn run_out(&mut self, policy: &ir::Policy) {
-        match self.phase {
-            Phase::Open => self.run_out_open(policy),
-            Phase::Finishing(_) => {
-                self.linger();
-            }
-            Phase::Ending(ref mut ending) => {
-                ending.patience = match ending.patience {
-                    Patience::Message => {
-                        self.down.put_close(ending.own, Place::FrameStart);
-                        Patience::Client
-                    }
-                    Patience::Client => {
-                        self.up.put_close(ending.own, Place::FrameStart);
-                        Patience::Answers
-                    }
-                    Patience::Answers => {
-                        self.linger();
-                        return;
-                    }
-                };
-            }
-            Phase::Lingering(_) if !self.is_sent() => {
-                self.phase = Phase::Leaving(Instant::now() + ENDING);
-            }
-            Phase::Lingering(_) | Phase::Leaving(_) | Phase::Over => self.phase = Phase::Over,
-        }
-    }
-
-    /// Something is due in an open tunnel.
-    fn run_out_open(&mut self, policy: &ir::Policy) {
-        let now = Instant::now();
-        if self.gone_at().is_some_and(|at| now >= at) {
-            let broken = [self.up.broken_by(), self.down.broken_by()];
-            for (loss, back) in broken.into_iter().zip([&mut self.down, &mut self.up]) {
-                if let (Some(loss), false) = (loss, back.source_ended()) {
-                    back.fail_source(loss);
-                }
-            }
-            return;
-        }
-        let idle = policy.timeouts.idle.value;
-        let idle =
-            idle.is_some_and(|idle| now.saturating_duration_since(self.idle_since()) >= idle);
-        let stall = policy.limits.write_stall.value;
-        let stalled = Some(Loss::WriteStall);
-        let lost = if stall::is_over(&self.down, stall, now) {
-            Some((Silent::Client, Cause::ClientLost, stalled))
-        } else if stall::is_over(&self.up, stall, now) {
-            Some((Silent::Backend, Cause::BackendLost, stalled))
-        } else {
-            let pings = self.pings.as_mut();
-            let late = pings
-                .and_then(|pings| pings.late(&mut self.up, &mut self.down, &policy.keepalive, now));
-            late.map(|side| (side, Cause::PingTimeout, None))
-        };
-        let certain = self.is_certain(idle || lost.is_some(), now);
-        if idle && certain {
-            self.end(
-                Cause::IdleTimeout,
-                own(Cause::IdleTimeout, close::GOING_AWAY),
-            );
-        } else if self.lifetime.is_some_and(|end| now >= end) {
-            self.end(
-                Cause::MaxLifetime,
-                own(Cause::MaxLifetime, close::SERVICE_RESTART),
-            );
-        } else if let (Some((side, cause, loss)), true) = (lost, certain) {
-            self.lose(side, cause, loss);
-        } else {
-            if let Some(pings) = &mut self.pings {
-                pings.send(&mut self.up, &mut self.down, &policy.keepalive, now);
-            }
-            if !self.stalled
-                && (stall::is_noticed(&self.up, now) || stall::is_noticed(&self.down, now))
-            {
-                self.stalled = true;
-                stall::begins(&self.client, &self.backend, stall);
-            }
-        }
-    }
-
-    /// Whether what seems silent is so at the second look, too.
-    fn is_certain(&mut self, seems_silent: bool, now: Instant) -> bool {
-        if !seems_silent {
-            self.forget_second_look();
-            return false;
-        }
-        let doubts = self.doubts.get_or_insert_default();
-        now >= *doubts.second_look.get_or_insert(now + SECOND_LOOK)
-    }
-
-    fn forget_second_look(&mut self) {
-        if let Some(doubts) = &mut self.doubts {
-            doubts.second_look = None;
-        }
     }
 }

@@ -178,11 +178,11 @@ impl Running {
     /// Replaces all routes.
     pub fn serve(&self, rules: impl IntoIterator<Item = Rule>) {
         let config = config(rules);
-        self.backends.apply(&config.backends);
+        self.backends.apply(&config.backends, |_| true);
         let generation = self.live.load().generation() + 1;
         let table = table::Table::compile(&config, generation, |id| self.backends.backend(id));
         self.live.publish(table);
-        self.backends.apply(&config.backends);
+        self.backends.apply(&config.backends, |_| true);
     }
 
     /// Starts the shutdown.
