@@ -7,7 +7,6 @@ mod inherited;
 mod limits;
 mod signals;
 mod source;
-mod trim;
 
 pub use bind::StartError;
 pub use control::Control;
@@ -189,16 +188,13 @@ pub async fn start(settings: Settings, inherited: Inherited) -> Result<App, Star
 }
 
 impl App {
-    /// Spawns what ends tunnels, and what cleans up after them.
+    /// Spawns what ends tunnels.
     fn follow_tunnels(&self, backends: &Arc<upstream::Registry>, verdicts: &Arc<Verdicts>) {
         let (tunnels, live) = (Arc::clone(&self.tunnels), Arc::clone(&self.live));
         let watch = tunnel::Watch::new(tunnels, live, Arc::clone(backends), given_away(verdicts));
         self.helpers.spawn(watch.run(self.background.clone()));
         let (tunnels, stop) = (Arc::clone(&self.tunnels), self.background.clone());
         self.helpers.spawn(async move { tunnels.pace(stop).await });
-        let (tunnels, live) = (Arc::clone(&self.tunnels), Arc::clone(&self.live));
-        self.helpers
-            .spawn(trim::run(tunnels, live, self.background.clone()));
     }
 
     /// Answers admin requests until the very end.

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Measured against the C library's: less memory per tunnel, less that is never given back, less time.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     hawser::cli::main()
 }

@@ -318,6 +318,11 @@ impl Flow {
         self.out.abandon();
     }
 
+    /// The destination took something of what waits in the kernel.
+    pub(super) fn progressed(&mut self, now: Instant) {
+        self.out.progressed(now);
+    }
+
     /// The destination is waited for no longer: what it has not taken, it never gets.
     pub(super) fn give_up(&mut self) {
         if !self.is_sent() && !self.is_broken() {

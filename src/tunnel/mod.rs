@@ -20,6 +20,7 @@ mod registry;
 mod side;
 mod splice;
 mod stall;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod watch;

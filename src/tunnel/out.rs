@@ -148,6 +148,13 @@ impl Out {
         }
     }
 
+    /// It took something of what was written before.
+    pub(super) fn progressed(&mut self, now: Instant) {
+        if self.blocked.is_some() {
+            self.blocked = Some(now);
+        }
+    }
+
     /// Sends FIN. A failure says what a read of that side will say too.
     fn poll_fin<D: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, to: &mut D) -> Poll<()> {
         let result = ready!(Pin::new(to).poll_shutdown(cx));

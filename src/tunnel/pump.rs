@@ -25,7 +25,7 @@ use super::{
     pings::{Pings, Silent},
     rates::Rates,
     side::Side,
-    stall,
+    stall::{self, Look},
 };
 use crate::{
     ir,
@@ -98,6 +98,8 @@ pub(super) struct Pump<C, B> {
     extensions: bool,
     /// A side has taken nothing for some time.
     stalled: bool,
+    /// The client has sent so much at once that it may do so again.
+    uploads: bool,
     /// When a byte of the application moved last.
     active: Instant,
     /// When `timeouts.maxLifetime` ends it.
@@ -117,6 +119,8 @@ struct Doubts {
     second_look: Option<Instant>,
     /// Since when one takes nothing any more and nothing came from it.
     broken: Option<Instant>,
+    /// The last look at one that is stalled.
+    stall: Option<Look>,
 }
 
 /// What happened.
@@ -144,7 +148,7 @@ impl<C: Side, B: Side> Pump<C, B> {
     ) -> Self {
         let now = Instant::now();
         let Start { policy, .. } = start;
-        stall::prepare(&backend);
+        stall::prepare(&client, &backend, policy.limits.write_stall.value);
         let rates = || Rates::new(&policy.limits, now);
         let mut pump = Self {
             client,
@@ -155,6 +159,7 @@ impl<C: Side, B: Side> Pump<C, B> {
             verdict: None,
             extensions: start.extensions,
             stalled: false,
+            uploads: false,
             active: now,
             lifetime: policy.timeouts.max_lifetime.value.and_then(|longest| {
                 // A fleet that connected together does not end together.
@@ -294,11 +299,18 @@ impl<C: Side, B: Side> Pump<C, B> {
             if let Some(pings) = &mut self.pings {
                 pings.follow(&mut self.up, &mut self.down, now);
             }
+            if news.up.bytes >= stall::UPLOAD && !self.uploads {
+                self.uploads = true;
+                stall::uploads(&self.client, &self.backend);
+            }
             let gone = [&self.up, &self.down].map(|flow| flow.is_broken() || flow.source_ended());
             let blocked = self.up.blocked().or(self.down.blocked());
             if self.stalled && blocked.is_none() && gone == [false; 2] {
                 self.stalled = false;
-                stall::over(&self.client, &self.backend);
+                if let Some(doubts) = &mut self.doubts {
+                    doubts.stall = None;
+                }
+                stall::over(&self.client, &self.backend, limits.write_stall.value);
             }
         }
         (up, down)

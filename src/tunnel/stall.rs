@@ -5,36 +5,79 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::time::Instant;
 
-use super::{flow::Flow, side::Side};
-use crate::upstream;
+use super::{flow::Flow, side::Side, tcp};
+use crate::{ir::defaults, upstream};
 
-/// Until a side counts as stalled: longer than a lost packet and its repetitions on a bad network.
+/// Until a side counts as stalled: longer than a lost packet and its repetitions on a bad network. Then it is looked at
+/// again and again after this.
 const NOTICE: Duration = Duration::from_secs(5);
 
 /// What the kernel may keep of a stalled tunnel, per socket: what waits to be sent, and what waits to be read. Linux
 /// otherwise lets each grow to megabytes (`tcp_wmem`, `tcp_rmem`). Listeners hand the first on to their sockets.
 pub const KERNEL_BYTES: u32 = 128 * 1024;
 
-/// Bounds what the kernel reads ahead of a client that stalls. Backends are near: this much per round trip of a
-/// millisecond is more than 100 MB/s. Clients may be far, so what they send is bounded only when a backend has stalled.
-pub(super) fn prepare(backend: &impl Side) {
+/// So many bytes of a client at once are an upload.
+pub(super) const UPLOAD: u64 = 64 * 1024;
+
+/// A client that is no farther than this sends 25 MB/s through [`KERNEL_BYTES`].
+const NEAR: Duration = Duration::from_millis(5);
+
+/// What was known of a stall when it was looked at last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    at: Instant,
+    /// What client and backend have taken of all that they were sent.
+    taken: [u64; 2],
+}
+
+/// Bounds what the kernel reads ahead of a client that stalls: backends are near.
+///
+/// The kernel ends a connection that takes nothing, although it answers, after `TCP_USER_TIMEOUT`. Where
+/// `limits.writeStall` grants more than usual, so does that.
+pub(super) fn prepare(client: &impl Side, backend: &impl Side, limit: Option<Duration>) {
     if let Some(socket) = backend.socket() {
         let _bounded = SockRef::from(socket).set_recv_buffer_size(KERNEL_BYTES as usize);
     }
+    if limit.is_none_or(|limit| limit > defaults::WRITE_STALL) {
+        set_patience(client, backend, limit);
+    }
+}
+
+/// Bounds what the kernel takes of an upload that a backend may stall under. Not of a client that is far, which would be
+/// held to some MB/s by it.
+pub(super) fn uploads(client: &impl Side, backend: &impl Side) {
+    let (Some(client), Some(backend)) = (client.socket(), backend.socket()) else {
+        return;
+    };
+    if tcp::info(client).is_some_and(|info| info.round_trip <= NEAR) {
+        let _bounded = SockRef::from(client).set_recv_buffer_size(KERNEL_BYTES as usize);
+    }
+    let _bounded = SockRef::from(backend).set_tcp_notsent_lowat(KERNEL_BYTES);
+}
+
+/// Between two looks at a side that takes nothing.
+fn pause(limit: Option<Duration>) -> Duration {
+    limit.map_or(NOTICE, |limit| NOTICE.min(limit / 2))
 }
 
 /// When something is due about the destination of a flow.
-pub(super) fn deadline(flow: &Flow, noticed: bool, limit: Option<Duration>) -> Option<Instant> {
+pub(super) fn deadline(
+    flow: &Flow,
+    last: Option<Look>,
+    limit: Option<Duration>,
+) -> Option<Instant> {
     let blocked = flow.blocked()?;
-    let notice = (!noticed).then_some(NOTICE);
-    let first = notice.into_iter().chain(limit).min()?;
-    blocked.checked_add(first)
+    let look = last
+        .map_or(blocked, |last| last.at)
+        .checked_add(pause(limit));
+    let end = limit.and_then(|limit| blocked.checked_add(limit));
+    look.into_iter().chain(end).min()
 }
 
 /// Whether the destination counts as stalled.
-pub(super) fn is_noticed(flow: &Flow, now: Instant) -> bool {
+pub(super) fn is_noticed(flow: &Flow, limit: Option<Duration>, now: Instant) -> bool {
     flow.blocked()
-        .is_some_and(|since| now.saturating_duration_since(since) >= NOTICE)
+        .is_some_and(|since| now.saturating_duration_since(since) >= pause(limit))
 }
 
 /// Whether the destination has taken nothing for `limits.writeStall`.
@@ -42,6 +85,24 @@ pub(super) fn is_over(flow: &Flow, limit: Option<Duration>, now: Instant) -> boo
     flow.blocked()
         .zip(limit)
         .is_some_and(|(since, limit)| now.saturating_duration_since(since) >= limit)
+}
+
+/// Looks at client and backend, and says which of them has taken something since the `last` time. Of what waits in the
+/// kernel only the kernel knows.
+pub(super) fn look(
+    client: &impl Side,
+    backend: &impl Side,
+    last: Option<Look>,
+    now: Instant,
+) -> (Look, [bool; 2]) {
+    let taken = [client.socket(), backend.socket()]
+        .map(|socket| socket.and_then(tcp::info).map_or(0, |info| info.acked));
+    let [of_client, of_backend] = taken;
+    let moves = last.map_or([false; 2], |last| {
+        let [client, backend] = last.taken;
+        [of_client > client, of_backend > backend]
+    });
+    (Look { at: now, taken }, moves)
 }
 
 /// Bounds what the kernel keeps of a stalled tunnel from now on. Failures change nothing that matters: the sockets work
@@ -54,14 +115,21 @@ pub(super) fn begins(client: &impl Side, backend: &impl Side, limit: Option<Dura
         let socket = SockRef::from(socket);
         let _bounded = socket.set_tcp_notsent_lowat(KERNEL_BYTES);
         let _bounded = socket.set_recv_buffer_size(KERNEL_BYTES as usize);
-        let patience = limit.map(|limit| limit.max(upstream::USER_TIMEOUT));
-        let _longer = socket.set_tcp_user_timeout(patience);
     }
+    set_patience(client, backend, limit);
 }
 
 /// The sides take what they get again. The bounds stay: who stalled once may stall again.
-pub(super) fn over(client: &impl Side, backend: &impl Side) {
+pub(super) fn over(client: &impl Side, backend: &impl Side, limit: Option<Duration>) {
+    if limit.is_some_and(|limit| limit <= defaults::WRITE_STALL) {
+        set_patience(client, backend, Some(upstream::USER_TIMEOUT));
+    }
+}
+
+/// How long the kernel keeps a connection that takes nothing; `None` = as long as it answers.
+fn set_patience(client: &impl Side, backend: &impl Side, limit: Option<Duration>) {
+    let patience = limit.map(|limit| limit.max(upstream::USER_TIMEOUT));
     for socket in [client.socket(), backend.socket()].into_iter().flatten() {
-        let _on = SockRef::from(socket).set_tcp_user_timeout(Some(upstream::USER_TIMEOUT));
+        let _longer = SockRef::from(socket).set_tcp_user_timeout(patience);
     }
 }

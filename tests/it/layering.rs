@@ -131,7 +131,7 @@ fn one_place_is_unsafe() {
         .map(|(path, _)| path)
         .collect();
     assert!(
-        matches!(&files[..], [one] if one.ends_with("app/trim.rs")),
+        matches!(&files[..], [one] if one.ends_with("tunnel/tcp.rs")),
         "{files:?}"
     );
 }

@@ -14,7 +14,7 @@ use crate::{
         phase::{LEAVING, Patience, Phase},
         pings::Silent,
         side::Side,
-        stall,
+        stall::{self, Look},
     },
     ws::close,
 };
@@ -65,7 +65,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             .as_ref()
             .map(|pings| pings.deadline(up, down, &policy.keepalive));
         let stall = policy.limits.write_stall.value;
-        let stalls = [up, down].map(|flow| stall::deadline(flow, self.stalled, stall));
+        let look = self.last_look();
+        let stalls = [up, down].map(|flow| stall::deadline(flow, look, stall));
         [idle, pings].into_iter().chain(stalls).flatten().min()
     }
 
@@ -170,6 +171,9 @@ impl<C: Side, B: Side> Pump<C, B> {
         let idle =
             idle.is_some_and(|idle| now.saturating_duration_since(self.idle_since()) >= idle);
         let stall = policy.limits.write_stall.value;
+        if self.stalled {
+            self.look(now);
+        }
         let stalled = Some(Loss::WriteStall);
         let lost = if stall::is_over(&self.down, stall, now) {
             Some((Silent::Client, Cause::ClientLost, stalled))
@@ -199,12 +203,34 @@ impl<C: Side, B: Side> Pump<C, B> {
                 pings.send(&mut self.up, &mut self.down, &policy.keepalive, now);
             }
             if !self.stalled
-                && (stall::is_noticed(&self.up, now) || stall::is_noticed(&self.down, now))
+                && [&self.up, &self.down]
+                    .iter()
+                    .any(|flow| stall::is_noticed(flow, stall, now))
             {
                 self.stalled = true;
                 stall::begins(&self.client, &self.backend, stall);
+                self.look(now);
             }
         }
+    }
+
+    /// The last look at a side that is stalled.
+    fn last_look(&self) -> Option<Look> {
+        let doubts = self.doubts.as_ref().filter(|_| self.stalled)?;
+        doubts.stall
+    }
+
+    /// Looks at a side that is stalled: whether it takes something of what waits in the kernel.
+    fn look(&mut self, now: Instant) {
+        let last = self.last_look();
+        let (look, [client, backend]) = stall::look(&self.client, &self.backend, last, now);
+        if client {
+            self.down.progressed(now);
+        }
+        if backend {
+            self.up.progressed(now);
+        }
+        self.doubts.get_or_insert_default().stall = Some(look);
     }
 
     /// Whether what seems silent is so at the second look, too.
