@@ -394,3 +394,26 @@ enum Fate {
     Goes,
     Becomes(Vec<u8>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_frame_is_expected_only_right_behind_one() {
+        let mut passage = Passage::new(To::Client);
+        let mut pass = |first: u8, payload: usize| {
+            let length = u16::try_from(payload).unwrap().to_be_bytes();
+            let mut frame = vec![first, 126, length[0], length[1]];
+            frame.resize(4 + payload, 7);
+            let done = passage.pass(&frame, &Rules::NONE, &mut Counts::default(), |_, _| {});
+            assert_eq!(done, frame.len());
+            passage.expects_large()
+        };
+        assert!(pass(0x82, 40_000));
+        assert!(!pass(0x82, 200));
+        assert!(pass(0x82, 40_000));
+        // Or each read of a flood would be as small as a header.
+        assert!(!pass(0x89, 0));
+    }
+}

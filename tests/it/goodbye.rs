@@ -220,6 +220,22 @@ async fn endpoints(hawser: &Hawser, ready: f64, terminating: f64) {
 }
 
 #[tokio::test]
+async fn a_service_that_is_deleted_while_its_route_stays() {
+    let echo = origin::echo().await;
+    let route = manifest::route("chat", "chat.test", "/ws", "echo", "drain: {window: 1s}");
+    let hawser = hawser::with(&route).await;
+    hawser.write("slices.yaml", &slices(&[("a", echo.addr, "")]));
+    endpoints(&hawser, 1.0, 0.0).await;
+    let mut sockets = open(&hawser, "chat.test", SOCKETS).await;
+    let start = Instant::now();
+    hawser.delete("slices.yaml");
+    let close = first(&mut sockets).await;
+    let reason = "backend_removed: the server was removed, please reconnect";
+    assert_eq!((close.code, &*close.reason), (1012, reason));
+    assert!(close.at - start >= PATIENCE, "{:?}", close.at - start);
+}
+
+#[tokio::test]
 async fn an_endpoint_that_ends_and_one_that_only_moved() {
     let (ends, moves) = (origin::echo().await, origin::echo().await);
     let hawser = hawser::with(&manifest::route("chat", "chat.test", "/ws", "echo", "")).await;

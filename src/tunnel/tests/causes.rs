@@ -49,6 +49,30 @@ async fn a_close_without_a_code() {
     assert_eq!(end(&kit.outcome.await.unwrap()), expected);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_breaks_a_rule_behind_the_others_close_has_answered() {
+    let open = Open {
+        policy: policy(|policy| {
+            policy.upgrade.max_message_bytes = Setting::field(Some(1000));
+        }),
+        ..Open::default()
+    };
+    let mut kit = open.tunnel().await;
+    let start = Instant::now();
+    send(&mut kit.backend, &close::frame(1000, "")).await;
+    expect(&mut kit.client, &close::frame(1000, "")).await;
+    send(&mut kit.client, &masked(&[7; 1001])).await;
+    send(&mut kit.client, &masked_close(1000)).await;
+    expect_masked_close(&mut kit.backend, 1009).await;
+    expect_end(&mut kit.backend).await;
+    drop((kit.client, kit.backend));
+    let outcome = kit.outcome.await.unwrap();
+    let expected = (Initiator::Backend, Cause::BackendClosed, Some(1000));
+    assert_eq!(end(&outcome), expected);
+    assert!(outcome.backend_got_close);
+    assert!(start.elapsed() < Duration::from_secs(2), "nobody waits");
+}
+
 #[tokio::test]
 async fn nothing_follows_a_close() {
     let mut kit = tunnel().await;

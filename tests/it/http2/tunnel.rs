@@ -1,5 +1,7 @@
 //! WebSockets by extended CONNECT (RFC 8441), a handshake of HTTP/1.1 at the backend.
 
+use std::time::{Duration, Instant};
+
 use futures_util::{SinkExt, StreamExt};
 use h2::{Reason, ext::Protocol};
 use hawser::ir::{Extensions, Setting, UpgradeMode};
@@ -419,6 +421,28 @@ async fn a_tunnel_that_ended_leaves_no_stream_behind() {
     assert_eq!(outcome(&proxy).await.0, "drain");
 }
 
+/// hyper has taken the Close, but not the client.
+#[tokio::test]
+async fn a_close_that_never_left_is_not_claimed() {
+    let message = wire::frame(0x82, false, &[7; 1000]);
+    let answer = move |request: &str| [accept(request, ""), message.repeat(2)].concat();
+    let backend = raw::backend(answer, Then::Wait).await;
+    let proxy = proxy::with([rule("a.test", "/").to(&[backend.addr])]);
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(1000);
+    let mut client = connect_with(proxy.addr, &builder).await;
+    let _stalled = client.tunnel("/").await;
+    let start = Instant::now();
+    super::limits::end_all(&proxy.tunnels).await;
+    let outcome = proxy.tunnels.recently_closed().remove(0).outcome;
+    assert_eq!(outcome.cause.as_str(), "drain");
+    let got = (outcome.client_got_close, outcome.backend_got_close);
+    assert_eq!(got, (false, true));
+    // Five for the answer, one for the rest.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(9), "{took:?}");
+}
+
 /// As over TCP, where the kernel delivers what is left.
 #[tokio::test]
 async fn a_half_closed_client_gets_what_waits_for_its_window() {
@@ -451,7 +475,7 @@ async fn a_half_closed_client_gets_what_waits_for_its_window() {
     })
     .await;
     // Longer than a FIN waits for a socket.
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     let (got, _) = super::kit::rest(tunnel.recv)
         .await
         .expect("an end, and no reset");
