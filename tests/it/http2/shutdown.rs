@@ -9,7 +9,10 @@ use crate::kit::{
     raw::{self, Then, ok},
 };
 
-use super::kit::{browser, connect, get, whole};
+use super::{
+    frames::{self, DATA, END_HEADERS, GOAWAY, HEADERS},
+    kit::{browser, connect, get, whole},
+};
 
 #[tokio::test]
 async fn a_connection_goes_after_its_last_tunnel() {
@@ -96,7 +99,7 @@ async fn idle_connections_hold_nothing_up() {
     assert_eq!(used.send(get("/")).await.unwrap().status, 404);
     let fresh = connect(proxy.addr).await;
     // One that never answers the ping that comes with GOAWAY.
-    let mut deaf = super::frames::raw(proxy.addr).await;
+    let mut deaf = frames::raw(proxy.addr).await;
     deaf.next().await.expect("settings");
     proxy.drain();
     proxy.served().await;
@@ -138,4 +141,45 @@ async fn the_process_closes_tunnels_with_1012_and_exits_0() {
         .filter(|line| hawser::field(line, "cause") == Some("drain"))
         .count();
     assert_eq!(drained, 20);
+}
+
+/// A browser that was told GOAWAY makes its new connection elsewhere: told afterwards, it would come back.
+#[tokio::test]
+async fn the_process_says_goaway_before_the_first_close() {
+    const TUNNELS: u32 = 10;
+    let echo = origin::echo().await;
+    let yaml = manifest::websocket("chat", "/ws", &[echo.addr]);
+    let flags = ["--drain-delay", "0s", "--drain-window", "1s"];
+    let mut hawser = hawser::with_flags(&yaml, &flags).await;
+    let mut client = frames::raw(hawser.http).await;
+    let head = frames::block(&[
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":authority", "chat.test"),
+        (":path", "/ws"),
+        ("sec-websocket-version", "13"),
+    ]);
+    for tunnel in 0..TUNNELS {
+        let open = frames::frame(HEADERS, END_HEADERS, 2 * tunnel + 1, &head);
+        assert!(client.send(&open).await);
+    }
+    let mut opened = 0;
+    while opened < TUNNELS {
+        let frame = client.next().await.expect("an answer");
+        opened += u32::from(frame.kind == HEADERS);
+    }
+    hawser.signal("TERM");
+    // Each Close is one DATA frame, and the test answers nothing.
+    let mut order = Vec::new();
+    while order.len() < 1 + TUNNELS as usize {
+        let frame = client.next().await.expect("a frame");
+        match frame.kind {
+            GOAWAY if !order.contains(&GOAWAY) => order.push(GOAWAY),
+            DATA if frame.payload.first() == Some(&0x88) => order.push(DATA),
+            _ => {}
+        }
+    }
+    assert_eq!(order[0], GOAWAY, "{order:?}");
+    assert!(hawser.ended().await.success());
 }
