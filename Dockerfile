@@ -10,6 +10,10 @@ ARG RUST=1.95
 
 FROM rust:${RUST}-bookworm AS build
 WORKDIR /src
+# Kernels for arm64 have pages of 4, 16 or 64 KiB, and jemalloc must be built for the largest that may come.
+RUN if [ "$(uname -m)" = aarch64 ]; then \
+        printf '[env]\nJEMALLOC_SYS_WITH_LG_PAGE = "16"\n' >> "$CARGO_HOME/config.toml"; \
+    fi
 # Dependencies first, built for sources without content: this layer lasts until Cargo.toml or Cargo.lock changes.
 # Cargo refuses a manifest whose targets have no file, so each [[bench]] needs one.
 COPY Cargo.toml Cargo.lock ./
