@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
-use super::{headers, record::Record};
+use super::{headers, http2, record::Record};
 
 /// How far a request body has come.
 #[derive(Debug, Default)]
@@ -157,12 +157,14 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.project();
-        let frame = match this.source.project() {
-            SourceProjection::Own { body } => {
-                ready!(body.poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
-            }
-            SourceProjection::Backend { body } => ready!(body.poll_frame(cx)),
+        let polled = match this.source.project() {
+            SourceProjection::Own { body } => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
+            SourceProjection::Backend { body } => body.poll_frame(cx),
         };
+        http2::waits_for_client(polled.is_ready());
+        let frame = ready!(polled);
         if let Some(record) = this.record {
             match &frame {
                 Some(Ok(frame)) => record.sent(frame.data_ref().map_or(0, Buf::remaining)),

@@ -143,8 +143,9 @@ async fn requests(
         ended = &mut http => ended,
         () = drain.cancelled() => {
             // hyper would also close a new connection whose request is on its way, and one over a head that is half
-            // here. Their answers say `Connection: close` anyway.
-            if connection.control.is_used() && !connection.control.is_reading() {
+            // here, and add a `close` to the `Upgrade` of a 101. Their answers say `Connection: close` anyway.
+            let control = &connection.control;
+            if control.is_used() && !control.is_reading() && !control.may_be_tunnel() {
                 std::pin::Pin::new(&mut http).graceful_shutdown();
             }
             tokio::select! {

@@ -29,7 +29,7 @@ mod timer;
 mod upgrade;
 pub mod validate;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{telemetry::metrics::Metrics, tunnel, upstream};
 
@@ -51,7 +51,12 @@ pub struct Limits {
     pub gate: gate::Limits,
     /// Whether large frames of tunnels may be moved by splice(2).
     pub splice: bool,
+    /// An answer over HTTP/2 of which the client takes nothing for so long ends by a reset of its stream.
+    pub stream_stall: Duration,
 }
+
+/// As servers of HTTP/1 do it.
+const STREAM_STALL: Duration = Duration::from_secs(30);
 
 /// Where nobody says otherwise: what fits into 4 GiB of memory at 64 KiB each, the most that a connection in
 /// the middle of a request may hold.
@@ -63,6 +68,7 @@ impl Default for Limits {
             max_connections: MAX_CONNECTIONS,
             gate: gate::Limits::default(),
             splice: true,
+            stream_stall: STREAM_STALL,
         }
     }
 }

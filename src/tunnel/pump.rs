@@ -305,12 +305,11 @@ impl<C: Side, B: Side> Pump<C, B> {
             }
             let gone = [&self.up, &self.down].map(|flow| flow.is_broken() || flow.source_ended());
             let blocked = self.up.blocked().or(self.down.blocked());
-            if self.stalled && blocked.is_none() && gone == [false; 2] {
-                self.stalled = false;
+            if blocked.is_none() && gone == [false; 2] {
                 if let Some(doubts) = &mut self.doubts {
                     doubts.stall = None;
                 }
-                stall::over(&self.client, &self.backend, limits.write_stall.value);
+                self.set_stalled(false, limits.write_stall.value);
             }
         }
         (up, down)

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::{flow::Flow, side::Side, tcp};
 use crate::{ir::defaults, upstream};
 
-/// Until a side counts as stalled: longer than a lost packet and its repetitions on a bad network. Then it is looked at
-/// again and again after this.
+/// Between two looks at a side that takes nothing: longer than a lost packet and its repetitions on a bad network. At the
+/// second one it counts as stalled.
 const NOTICE: Duration = Duration::from_secs(5);
 
 /// What the kernel may keep of a stalled tunnel, per socket: what waits to be sent, and what waits to be read. Linux
@@ -46,13 +46,14 @@ pub(super) fn prepare(client: &impl Side, backend: &impl Side, limit: Option<Dur
 /// Bounds what the kernel takes of an upload that a backend may stall under. Not of a client that is far, which would be
 /// held to some MB/s by it.
 pub(super) fn uploads(client: &impl Side, backend: &impl Side) {
-    let (Some(client), Some(backend)) = (client.socket(), backend.socket()) else {
-        return;
-    };
-    if tcp::info(client).is_some_and(|info| info.round_trip <= NEAR) {
+    if let Some(client) = client.socket()
+        && tcp::info(client).is_some_and(|info| info.round_trip <= NEAR)
+    {
         let _bounded = SockRef::from(client).set_recv_buffer_size(KERNEL_BYTES as usize);
     }
-    let _bounded = SockRef::from(backend).set_tcp_notsent_lowat(KERNEL_BYTES);
+    if let Some(backend) = backend.socket() {
+        let _bounded = SockRef::from(backend).set_tcp_notsent_lowat(KERNEL_BYTES);
+    }
 }
 
 /// Between two looks at a side that takes nothing.
@@ -74,7 +75,7 @@ pub(super) fn deadline(
     look.into_iter().chain(end).min()
 }
 
-/// Whether the destination counts as stalled.
+/// Whether the destination has taken nothing for long enough to look at it.
 pub(super) fn is_noticed(flow: &Flow, limit: Option<Duration>, now: Instant) -> bool {
     flow.blocked()
         .is_some_and(|since| now.saturating_duration_since(since) >= pause(limit))

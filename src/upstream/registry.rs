@@ -54,8 +54,8 @@ impl Registry {
         self.leaving.notified().await;
     }
 
-    /// No route leads to these any more, and they go when nobody holds them. Where `exists` says that there is still such a
-    /// Service, nothing is known of its endpoints from now on; without one they are gone. To be called after every
+    /// No route leads to these any more, and they go when nobody holds them. Nothing is known of their endpoints from now
+    /// on, unless `exists` says that there is no such Service (any more): then they are gone. To be called after every
     /// change, so that those go that were held the last time.
     pub fn release<'a>(
         &self,
@@ -67,23 +67,24 @@ impl Registry {
         let State { backends, left } = &mut *state;
         for id in ids {
             if let Some(backend) = backends.get(id) {
-                if exists(id) {
+                if left.insert(id.clone()) && exists(id) {
                     backend.release();
-                } else {
-                    leaves |= backend.set_endpoints(&[]);
                 }
-                left.insert(id.clone());
             }
         }
         left.retain(|id| {
             // A clone can only be made from the map, which is locked, or from another clone.
-            let held = backends
-                .get(id)
-                .is_some_and(|backend| Arc::strong_count(backend) > 1);
-            if !held {
-                backends.remove(id);
+            let held = backends.get(id);
+            let held = held.filter(|backend| Arc::strong_count(backend) > 1);
+            match held {
+                Some(backend) if !exists(id) => leaves |= backend.set_endpoints(&[]),
+                Some(_) => {}
+                None => {
+                    backends.remove(id);
+                    return false;
+                }
             }
-            held
+            true
         });
         drop(state);
         if leaves {
@@ -208,6 +209,23 @@ mod tests {
         drop(held);
         registry.release([], |_| true);
         assert_eq!(registry.list().len(), 2, "c goes later");
+    }
+
+    #[test]
+    fn a_service_may_go_after_the_routes_to_it() {
+        let registry = Registry::default();
+        registry.apply(&config(&[("a", "10.0.0.1:80")]), |_| true);
+        let held = registry.backend(&id("a"));
+        let endpoint = Arc::clone(&held.endpoints()[0]);
+        registry.release([&id("a")], |_| true);
+        assert_eq!(endpoint.standing(), Standing::There);
+        // A change of something else.
+        registry.release([], |_| false);
+        let gone = endpoint.standing();
+        assert_ne!(gone, Standing::There);
+        registry.release([], |_| false);
+        registry.apply(&BTreeMap::new(), |_| false);
+        assert_eq!(endpoint.standing(), gone, "once");
     }
 
     #[test]

@@ -152,6 +152,12 @@ impl Control {
         }
     }
 
+    /// Whether the request that is being served may become a tunnel, or does.
+    pub fn may_be_tunnel(&self) -> bool {
+        let hold = self.0.state.lock().hold;
+        matches!(hold, Hold::Waiting | Hold::Decided(Verdict::Tunnel))
+    }
+
     /// Whether the client sent bytes behind its handshake without waiting for the answer. Ask after a refusing
     /// [`Control::upgrade`]: if true the bytes are dropped, and the answer must say `Connection: close`.
     pub fn early_bytes(&self) -> bool {

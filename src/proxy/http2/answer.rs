@@ -33,6 +33,7 @@ pub(super) async fn answer(
         InFlight::Http2(stream),
     );
     let told = service::story(connection, over, request, &mut record).await;
+    tasks::waits_for_client(true);
     let refused = match (told, upgrade) {
         (Ok(Answer::Switch(switched)), Some(upgrade)) => {
             return switch(connection, *switched, upgrade, record);

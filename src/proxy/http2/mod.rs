@@ -34,6 +34,7 @@ pub(super) use streams::{Request, Tunnel};
 use replay::Replay;
 use streams::{Load, Streams};
 use tasks::Tasks;
+pub(super) use tasks::waits_for_client;
 
 /// Streams at the same time; a client opens more only against `SETTINGS_MAX_CONCURRENT_STREAMS`. The number that
 /// RFC 9113 section 6.5.2 names as the least useful one, and that browsers are used to.

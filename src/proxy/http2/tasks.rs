@@ -1,7 +1,8 @@
 //! The tasks that hyper makes for the streams of a connection.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{cell::Cell, net::SocketAddr, sync::Arc, time::Duration};
 
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,6 +13,26 @@ use crate::{
 tokio::task_local! {
     /// Ends the sending side of the tunnel that the stream of this task becomes.
     static SENDER: CancellationToken;
+    /// Since when the client could take what was handed on of the answer of this task.
+    static HANDED: Cell<Option<Instant>>;
+}
+
+/// Whether the next thing that the answer of this task waits for is its client. Only in a task of a stream.
+pub(in crate::proxy) fn waits_for_client(waits: bool) {
+    let _elsewhere = HANDED.try_with(|since| since.set(waits.then(Instant::now)));
+}
+
+/// Returns when the client has taken nothing of its answer for so long. TCP does not tell: the connection is well, and
+/// only the window of the stream is closed.
+async fn stalled(limit: Duration) {
+    let since = || HANDED.try_with(Cell::get).unwrap_or_default();
+    loop {
+        let seen = since();
+        sleep_until(seen.unwrap_or_else(Instant::now) + limit).await;
+        if seen.is_some() && since() == seen {
+            return;
+        }
+    }
 }
 
 /// What ends the sending side of the tunnel that the current stream becomes. Only while hyper asks for the
@@ -22,7 +43,8 @@ pub(super) fn sender() -> CancellationToken {
 
 /// Spawns them, so that each ends with something.
 ///
-/// A stream's first task asks for the answer and sends it: it ends with the shutdown's cut. When it becomes a
+/// A stream's first task asks for the answer and sends it: it ends with the shutdown's cut, or by a reset when its client
+/// takes nothing. When it becomes a
 /// tunnel it makes a second one, which sends what the tunnel writes, and which hyper would leave waiting for a
 /// client that takes nothing: it ends with the tunnel, by a reset.
 #[derive(Clone)]
@@ -30,6 +52,7 @@ pub(super) struct Tasks {
     cut: CancellationToken,
     metrics: Arc<Metrics>,
     peer: SocketAddr,
+    stall: Duration,
 }
 
 impl Tasks {
@@ -39,6 +62,7 @@ impl Tasks {
             cut: connection.shutdown.cut.clone(),
             metrics: connection.proxy.metrics.clone(),
             peer: connection.peer,
+            stall: connection.proxy.limits.stream_stall,
         }
     }
 }
@@ -52,10 +76,22 @@ where
             tokio::spawn(ended.run_until_cancelled_owned(task));
             return;
         }
-        let Self { cut, metrics, peer } = self.clone();
-        tokio::spawn(SENDER.scope(CancellationToken::new(), async move {
-            let task = connection::isolated(&metrics, peer, task);
-            cut.run_until_cancelled(task).await;
-        }));
+        let Self {
+            cut,
+            metrics,
+            peer,
+            stall,
+        } = self.clone();
+        let task = async move {
+            tokio::select! {
+                () = connection::isolated(&metrics, peer, task) => {}
+                () = stalled(stall) => {
+                    tracing::debug!(client = %peer, "a stream is reset: its client takes nothing");
+                }
+                () = cut.cancelled() => {}
+            }
+        };
+        let task = HANDED.scope(Cell::new(None), task);
+        tokio::spawn(SENDER.scope(CancellationToken::new(), task));
     }
 }

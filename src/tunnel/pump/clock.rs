@@ -171,9 +171,7 @@ impl<C: Side, B: Side> Pump<C, B> {
         let idle =
             idle.is_some_and(|idle| now.saturating_duration_since(self.idle_since()) >= idle);
         let stall = policy.limits.write_stall.value;
-        if self.stalled {
-            self.look(now);
-        }
+        self.look_for_stalls(stall, now);
         let stalled = Some(Loss::WriteStall);
         let lost = if stall::is_over(&self.down, stall, now) {
             Some((Silent::Client, Cause::ClientLost, stalled))
@@ -202,27 +200,22 @@ impl<C: Side, B: Side> Pump<C, B> {
             if let Some(pings) = &mut self.pings {
                 pings.send(&mut self.up, &mut self.down, &policy.keepalive, now);
             }
-            if !self.stalled
-                && [&self.up, &self.down]
-                    .iter()
-                    .any(|flow| stall::is_noticed(flow, stall, now))
-            {
-                self.stalled = true;
-                stall::begins(&self.client, &self.backend, stall);
-                self.look(now);
-            }
         }
     }
 
-    /// The last look at a side that is stalled.
+    /// The last look at a side that takes nothing.
     fn last_look(&self) -> Option<Look> {
-        let doubts = self.doubts.as_ref().filter(|_| self.stalled)?;
-        doubts.stall
+        self.doubts.as_ref()?.stall
     }
 
-    /// Looks at a side that is stalled: whether it takes something of what waits in the kernel.
-    fn look(&mut self, now: Instant) {
+    /// Looks at a side that takes nothing of what Hawser has for it: whether it takes something of what waits in the
+    /// kernel. If it does not until the next look, it is stalled.
+    fn look_for_stalls(&mut self, limit: Option<Duration>, now: Instant) {
         let last = self.last_look();
+        let is_due = |flow: &Flow| stall::is_noticed(flow, limit, now);
+        if !(is_due(&self.up) || is_due(&self.down)) {
+            return;
+        }
         let (look, [client, backend]) = stall::look(&self.client, &self.backend, last, now);
         if client {
             self.down.progressed(now);
@@ -231,6 +224,20 @@ impl<C: Side, B: Side> Pump<C, B> {
             self.up.progressed(now);
         }
         self.doubts.get_or_insert_default().stall = Some(look);
+        let stalled = last.is_some() && (is_due(&self.up) || is_due(&self.down));
+        self.set_stalled(stalled, limit);
+    }
+
+    /// Tells the kernel what is new.
+    pub(super) fn set_stalled(&mut self, stalled: bool, limit: Option<Duration>) {
+        if std::mem::replace(&mut self.stalled, stalled) == stalled {
+            return;
+        }
+        if stalled {
+            stall::begins(&self.client, &self.backend, limit);
+        } else {
+            stall::over(&self.client, &self.backend, limit);
+        }
     }
 
     /// Whether what seems silent is so at the second look, too.

@@ -16,17 +16,18 @@ use hawser::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
 };
 
 use crate::kit::{
-    eventually, origin,
+    DEADLINE, eventually, origin,
     proxy::{self, Running, rule},
     raw::{self, Then, ok},
 };
 
 use super::{
     frames::{self, GOAWAY, PREFACE, SETTINGS, frame},
-    kit::{connect, get, websocket, whole},
+    kit::{connect, connect_with, get, websocket, whole},
 };
 
 /// Short, but longer than a busy machine takes from one request to the next.
@@ -289,4 +290,35 @@ pub(super) async fn stands_still(written: &AtomicU64) -> u64 {
         (same.fetch_add(1, Ordering::Relaxed) > 100).then_some(now)
     })
     .await
+}
+
+/// The connection is well, only its windows stay closed: TCP has nothing to say about that.
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_reset() {
+    let origin = origin::http().await;
+    let limits = Limits {
+        stream_stall: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let proxy = proxy::with_limits([rule("a.test", "/").to(&[origin.addr])], limits);
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(0);
+    let mut client = connect_with(proxy.addr, &builder).await;
+    // A backend's answer, and one of Hawser's own.
+    for host in ["a.test", "b.test"] {
+        let (response, _) = client
+            .begin(get("/").header("host", host), true)
+            .await
+            .unwrap();
+        let error = timeout(DEADLINE, whole(response)).await.expect("in time");
+        assert!(error.unwrap_err().is_reset(), "{host}");
+    }
+    // Who takes what there is may wait for more as long as he likes.
+    let held = raw::held(ok, Then::Close).await;
+    proxy.serve([rule("a.test", "/").to(&[held.addr])]);
+    let mut client = connect(proxy.addr).await;
+    let (response, _) = client.begin(get("/"), true).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    held.release.add_permits(1);
+    assert_eq!(whole(response).await.unwrap().text(), "plain");
 }

@@ -14,8 +14,14 @@ use tokio::{
     net::TcpStream,
 };
 
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
 use super::slow_origin;
-use crate::kit::{client, eventually, hawser, manifest, origin};
+use crate::kit::{
+    client, eventually, hawser, manifest, origin,
+    proxy::{self, rule},
+    raw::{self, Then},
+};
 
 const DRAINING: &str = "draining: no new connections, tunnels are closed one by one";
 
@@ -154,4 +160,33 @@ async fn a_request_that_nobody_answers_is_cut_at_the_hard_end() {
     assert!(start.elapsed().as_secs() >= 10, "it had its time");
     assert_eq!(hawser.said("cutting what is still open"), 1);
     assert!(request.await.expect("no panic").is_err());
+}
+
+/// Some clients want `Upgrade` and nothing else there.
+#[tokio::test]
+async fn a_handshake_that_was_on_its_way_is_a_whole_one() {
+    let accept = |request: &str| {
+        let key = raw::header(request, "sec-websocket-key").unwrap_or_default();
+        let accept = derive_accept_key(key.as_bytes());
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .into_bytes()
+    };
+    let backend = raw::held(accept, Then::Wait).await;
+    let proxy = proxy::with([rule("a.test", "/").to(&[backend.addr])]);
+    let opens = tokio::spawn(client::ws(proxy.addr, "a.test", "/"));
+    eventually("the backend has the handshake", async || {
+        (!backend.received.lock().concat().is_empty()).then_some(())
+    })
+    .await;
+    proxy.drain();
+    // It has seen the drain when it has told others.
+    eventually("nothing new is let in", async || {
+        TcpStream::connect(proxy.addr).await.err()
+    })
+    .await;
+    backend.release.add_permits(1);
+    opens.await.expect("no panic").expect("a handshake");
 }
