@@ -66,10 +66,11 @@ impl Registry {
         let mut state = self.state.lock();
         let State { backends, left } = &mut *state;
         for id in ids {
-            if let Some(backend) = backends.get(id) {
-                if left.insert(id.clone()) && exists(id) {
-                    backend.release();
-                }
+            if let Some(backend) = backends.get(id)
+                && left.insert(id.clone())
+                && exists(id)
+            {
+                backend.release();
             }
         }
         left.retain(|id| {

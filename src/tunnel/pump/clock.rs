@@ -196,10 +196,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             );
         } else if let (Some((side, cause, loss)), true) = (lost, certain) {
             self.lose(side, cause, loss);
-        } else {
-            if let Some(pings) = &mut self.pings {
-                pings.send(&mut self.up, &mut self.down, &policy.keepalive, now);
-            }
+        } else if let Some(pings) = &mut self.pings {
+            pings.send(&mut self.up, &mut self.down, &policy.keepalive, now);
         }
     }
 

@@ -89,20 +89,30 @@ async fn tables_that_change_all_the_time_hide_no_endpoint_that_is_gone() {
     let mut site = Site::new(std::slice::from_ref(&fast)).await;
     let kit = site.open("a.test", "/").await;
     site.endpoints(&[(2, false)]);
-    let (live, changed) = (Arc::clone(&site.live), site.changed);
     let churn = async {
         for number in 0.. {
             tokio::time::sleep(Duration::from_millis(70)).await;
-            site.serve(&[fast.clone(), rule("b.test", &format!("/{number}"))]);
+            // As in a cluster: what is not about a host leaves it as it is.
+            let other = rule("b.test", &format!("/{number}"));
+            let candidates = vec![other.candidate(other.path.clone().unwrap())];
+            let routes = ir::HostRoutes {
+                candidates,
+                default: None,
+            };
+            let mut delta = ir::Delta::default();
+            delta.hosts.insert(other.host, Some(Arc::new(routes)));
+            let table = site.live.load_full();
+            let table = table.change(&delta, |id| site.backends.backend(id));
+            assert!(site.live.publish(table));
         }
     };
     let end = async { kit.outcome.await.unwrap().cause };
     tokio::select! {
         cause = end => assert_eq!(cause, Cause::BackendRemoved),
         () = churn => {}
-        () = sleep_until(changed + Duration::from_secs(20)) => panic!("it was forgotten"),
+        () = sleep_until(site.changed + Duration::from_secs(20)) => panic!("it was forgotten"),
     }
-    assert!(live.load().generation() > 100, "they changed");
+    assert!(site.live.load().generation() > 100, "they changed");
 }
 
 #[tokio::test(start_paused = true)]
