@@ -301,10 +301,10 @@ impl Flow {
         self.out.broken_by()
     }
 
-    /// No limits of rate from now on.
-    pub(super) fn lift_rates(&mut self) {
-        self.rates = None;
+    /// No limits of rate from now on. Whether that is news: then it may be time to read.
+    pub(super) fn lift_rates(&mut self) -> bool {
         self.refused = false;
+        self.rates.take().is_some()
     }
 
     /// Whether anything was read since this was asked last.

@@ -365,14 +365,11 @@ impl<C: Side, B: Side> Pump<C, B> {
 
     /// Whether and how an open tunnel ends. A Close first: what comes with it is only its consequence.
     fn judge(&mut self, moved: bool, order: Option<Order>) -> bool {
+        let mut lifted = false;
         if self.up.is_broken() || self.down.is_broken() {
-            // A side that takes nothing any more may have said why: it is read as far as it goes.
-            if self.up.is_broken() {
-                self.down.lift_rates();
-            }
-            if self.down.is_broken() {
-                self.up.lift_rates();
-            }
+            // A side that takes nothing any more may have said why: it is read as far as it goes, from now on.
+            lifted |= self.up.is_broken() && self.down.lift_rates();
+            lifted |= self.down.is_broken() && self.up.lift_rates();
             let doubts = self.doubts.get_or_insert_default();
             if moved || doubts.broken.is_none() {
                 doubts.broken = Some(Instant::now());
@@ -398,7 +395,7 @@ impl<C: Side, B: Side> Pump<C, B> {
         } else if let Some(Order { cause, code }) = order {
             self.end(cause, own(cause, code))
         } else {
-            false
+            lifted
         }
     }
 

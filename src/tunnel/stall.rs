@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::{flow::Flow, side::Side, tcp};
 use crate::{ir::defaults, upstream};
 
-/// Between two looks at a side that takes nothing: longer than a lost packet and its repetitions on a bad network. At the
-/// second one it counts as stalled.
-const NOTICE: Duration = Duration::from_secs(5);
+/// Between two looks at a side that takes nothing. At the second one it counts as stalled: longer than a lost packet and its
+/// repetitions on a bad network.
+const LOOK: Duration = Duration::from_millis(2_500);
 
 /// What the kernel may keep of a stalled tunnel, per socket: what waits to be sent, and what waits to be read. Linux
 /// otherwise lets each grow to megabytes (`tcp_wmem`, `tcp_rmem`). Listeners hand the first on to their sockets.
@@ -58,7 +58,7 @@ pub(super) fn uploads(client: &impl Side, backend: &impl Side) {
 
 /// Between two looks at a side that takes nothing.
 fn pause(limit: Option<Duration>) -> Duration {
-    limit.map_or(NOTICE, |limit| NOTICE.min(limit / 2))
+    limit.map_or(LOOK, |limit| LOOK.min(limit / 2))
 }
 
 /// When something is due about the destination of a flow.
