@@ -231,6 +231,13 @@ fn installs_with_the_same_address_leave_each_other_alone() {
         })
         .await;
         first.says("chat", "Programmed", "True Programmed").await;
+        eventually("the first one has taken back its counts", async || {
+            let fields = first.route("chat").await["metadata"]["managedFields"].clone();
+            let mut fields = fields.as_array().into_iter().flatten();
+            let its = |entry: &Value| entry["manager"] == "hawser-counts";
+            (!fields.any(its)).then_some(())
+        })
+        .await;
 
         let mark = plane.audit().mark();
         let hawser = first.restart(hawser, &[address]).await;
