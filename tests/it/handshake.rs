@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, handshake::derive_accept_ke
 use crate::kit::{
     client, eventually, origin,
     proxy::{self, rule},
-    raw::{self, Then, header, ok, status, word},
+    raw::{self, Then, accept, header, ok, status, word},
 };
 
 /// Long enough that nothing else ends first, short enough to wait for.
@@ -29,17 +29,6 @@ fn handshake(more: &str) -> String {
         "GET /ws?token=secret HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{more}\r\n"
     )
-}
-
-/// The right 101 to what a backend received, with more header lines.
-fn accept(request: &str, more: &str) -> Vec<u8> {
-    let key = header(request, "sec-websocket-key").unwrap_or_default();
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n{more}\r\n",
-        derive_accept_key(key.as_bytes())
-    )
-    .into_bytes()
 }
 
 #[tokio::test]

@@ -180,16 +180,7 @@ async fn a_connect_with_a_length() {
 /// Frames of WebSocket that end in the middle: no Close is put into them.
 #[tokio::test]
 async fn an_end_inside_of_a_websocket_frame() {
-    let accept = |request: &str| {
-        let key = raw::header(request, "sec-websocket-key").unwrap_or_default();
-        let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
-        format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        )
-        .into_bytes()
-    };
-    let backend = raw::backend(accept, Then::Wait).await;
+    let backend = raw::backend(|request| raw::accept(request, ""), Then::Wait).await;
     let proxy = proxy::with([rule("a.test", "/").to(&[backend.addr])]);
     let mut tunnel_client = connect(proxy.addr).await;
     let mut tunnel = tunnel_client.tunnel("/").await;

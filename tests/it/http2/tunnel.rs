@@ -8,29 +8,17 @@ use hawser::ir::{Extensions, Setting, UpgradeMode};
 use rstest::rstest;
 use tokio_tungstenite::tungstenite::{
     Message,
-    handshake::derive_accept_key,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
 use crate::kit::{
     eventually, origin,
     proxy::{self, Running, rule},
-    raw::{self, Then, header, ok},
+    raw::{self, Then, accept, header, ok},
     wire,
 };
 
 use super::kit::{browser, connect, connect_with, get, websocket};
-
-/// The right 101 to what a backend received, with more header lines.
-fn accept(request: &str, more: &str) -> Vec<u8> {
-    let key = header(request, "sec-websocket-key").unwrap_or_default();
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n{more}\r\n",
-        derive_accept_key(key.as_bytes())
-    )
-    .into_bytes()
-}
 
 /// Waits for the end of the only tunnel, and says how it was.
 async fn outcome(proxy: &Running) -> (String, Option<u16>) {

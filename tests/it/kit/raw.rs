@@ -9,6 +9,7 @@ use tokio::{
     sync::Semaphore,
     time::timeout,
 };
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::DEADLINE;
 
@@ -153,6 +154,17 @@ pub fn word(head: &str) -> &str {
     let value = header(head, "proxy-status").unwrap_or_default();
     let rest = value.strip_prefix("hawser; error=").unwrap_or_default();
     rest.split(';').next().unwrap_or_default()
+}
+
+/// A script: the right 101 to a handshake, with more header lines.
+pub fn accept(request: &str, more: &str) -> Vec<u8> {
+    let key = header(request, "sec-websocket-key").unwrap_or_default();
+    let accept = derive_accept_key(key.as_bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{more}\r\n"
+    )
+    .into_bytes()
 }
 
 /// A script: 200 with the body `plain`.

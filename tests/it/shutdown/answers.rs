@@ -14,8 +14,6 @@ use tokio::{
     net::TcpStream,
 };
 
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-
 use super::slow_origin;
 use crate::kit::{
     client, eventually, hawser, manifest, origin,
@@ -165,16 +163,7 @@ async fn a_request_that_nobody_answers_is_cut_at_the_hard_end() {
 /// Some clients want `Upgrade` and nothing else there.
 #[tokio::test]
 async fn a_handshake_that_was_on_its_way_is_a_whole_one() {
-    let accept = |request: &str| {
-        let key = raw::header(request, "sec-websocket-key").unwrap_or_default();
-        let accept = derive_accept_key(key.as_bytes());
-        format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        )
-        .into_bytes()
-    };
-    let backend = raw::held(accept, Then::Wait).await;
+    let backend = raw::held(|request| raw::accept(request, ""), Then::Wait).await;
     let proxy = proxy::with([rule("a.test", "/").to(&[backend.addr])]);
     let opens = tokio::spawn(client::ws(proxy.addr, "a.test", "/"));
     eventually("the backend has the handshake", async || {
