@@ -9,7 +9,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::{api, demo};
+use crate::{api, demo, telemetry::batch};
 
 /// Bad flags or arguments (`EX_USAGE` of sysexits.h): nothing was bound, nothing was done.
 const EXIT_USAGE: u8 = 64;
@@ -120,6 +120,8 @@ fn print(text: &str) -> ExitCode {
 fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_park(batch::before_sleep)
+        .on_thread_stop(batch::before_sleep)
         .build()
     {
         Ok(runtime) => runtime.block_on(future),

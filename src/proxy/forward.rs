@@ -106,7 +106,7 @@ fn failure(connection: &Connection, endpoint: SocketAddr, error: PoolError<Reque
             None => Refused::Body.into(),
         },
         PoolError::Exchange(error) => BackendError::from_hyper(endpoint, error).into(),
-        PoolError::Informational => BackendError::InterimResponses(endpoint).into(),
+        PoolError::Interim => BackendError::InterimResponses(endpoint).into(),
         PoolError::Upgrade => BackendError::UnaskedUpgrade(endpoint).into(),
     }
 }

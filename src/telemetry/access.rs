@@ -3,16 +3,15 @@
 //! Invariant: no query string and no value of Cookie, Authorization or Sec-WebSocket-Protocol ever appears; every field is
 //! escaped and at most 1 KiB long.
 
-use std::{borrow::Cow, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use super::{RequestId, address};
+use tracing::Level;
+
+use super::{RequestId, batch, fields::Fields, json, log};
 use crate::ir;
 
-/// Longest field, bytes: a path may have 8 KiB, and a line must stay readable and cheap to ship.
-const MAX_FIELD: usize = 1024;
-
-/// Ends a field that was cut.
-const CUT: &str = "...";
+/// Names these lines in `--log-level`.
+const TARGET: &str = "hawser::access";
 
 /// What is known about a request at its end.
 #[derive(Debug, Default)]
@@ -49,28 +48,35 @@ pub struct Request<'a> {
 
 /// Writes the line of a finished HTTP request or refused handshake.
 pub fn request(line: &Request<'_>) {
-    let route = line.route.map(Route::new);
-    tracing::info!(
-        target: "hawser::access",
-        event = "request",
-        request_id = %digits(&line.request_id.digits()),
-        client = line.client.map(address::socket).map(display),
-        method = &*clean(line.method),
-        host = &*clean(line.host),
-        path = &*clean(without_query(line.path)),
-        user_agent = &*clean(line.user_agent),
-        kind = route.as_ref().map(|route| route.kind),
-        namespace = route.as_ref().map(|route| &*route.namespace),
-        route = route.as_ref().map(|route| &*route.name),
-        rule = route.as_ref().map(|route| &*route.rule),
-        endpoint = line.endpoint.map(address::socket).map(display),
-        status = line.status,
-        reason = line.reason.map(clean).as_deref(),
-        detail = line.detail.map(clean).as_deref(),
-        request_bytes = line.request_bytes,
-        response_bytes = line.response_bytes,
-        duration_seconds = line.duration.as_secs_f64(),
-    );
+    write(|fields| line.fields(fields));
+}
+
+impl Request<'_> {
+    fn fields(&self, fields: &mut Fields<'_>) {
+        fields.string("event", "request");
+        fields.string("request_id", digits(&self.request_id.digits()));
+        if let Some(client) = self.client {
+            fields.address("client", client);
+        }
+        fields
+            .string("method", self.method)
+            .string("host", self.host)
+            .string("path", without_query(self.path))
+            .string("user_agent", self.user_agent);
+        if let Some(id) = self.route {
+            route(fields, id);
+        }
+        if let Some(endpoint) = self.endpoint {
+            fields.address("endpoint", endpoint);
+        }
+        fields
+            .number("status", self.status)
+            .some_string("reason", self.reason)
+            .some_string("detail", self.detail)
+            .number("request_bytes", self.request_bytes)
+            .number("response_bytes", self.response_bytes)
+            .seconds("duration_seconds", self.duration);
+    }
 }
 
 /// What is known about a tunnel.
@@ -94,21 +100,21 @@ pub struct Tunnel<'a> {
 
 /// Writes the line of a tunnel that opened.
 pub fn tunnel_open(tunnel: &Tunnel<'_>) {
-    let route = Route::new(tunnel.route);
-    tracing::info!(
-        target: "hawser::access",
-        event = "tunnel_open",
-        tunnel = tunnel.id,
-        request_id = %digits(&tunnel.request_id.digits()),
-        client = %address::socket(tunnel.client),
-        host = &*clean(tunnel.host),
-        path = &*clean(without_query(tunnel.path)),
-        kind = route.kind,
-        namespace = &*route.namespace,
-        route = &*route.name,
-        rule = &*route.rule,
-        endpoint = %address::socket(tunnel.endpoint),
-    );
+    write(|fields| tunnel.fields(fields, "tunnel_open"));
+}
+
+impl Tunnel<'_> {
+    fn fields(&self, fields: &mut Fields<'_>, event: &'static str) {
+        fields
+            .string("event", event)
+            .number("tunnel", self.id)
+            .string("request_id", digits(&self.request_id.digits()))
+            .address("client", self.client)
+            .string("host", self.host)
+            .string("path", without_query(self.path));
+        route(fields, self.route);
+        fields.address("endpoint", self.endpoint);
+    }
 }
 
 /// How a tunnel ended, as words and numbers (this module does not know the types of `tunnel`).
@@ -140,51 +146,64 @@ pub struct End<'a> {
 
 /// Writes the line of a tunnel that ended.
 pub fn tunnel_close(tunnel: &Tunnel<'_>, end: &End<'_>) {
-    let route = Route::new(tunnel.route);
-    tracing::info!(
-        target: "hawser::access",
-        event = "tunnel_close",
-        tunnel = tunnel.id,
-        request_id = %digits(&tunnel.request_id.digits()),
-        client = %address::socket(tunnel.client),
-        host = &*clean(tunnel.host),
-        path = &*clean(without_query(tunnel.path)),
-        kind = route.kind,
-        namespace = &*route.namespace,
-        route = &*route.name,
-        rule = &*route.rule,
-        endpoint = %address::socket(tunnel.endpoint),
-        initiator = &*clean(end.initiator),
-        cause = &*clean(end.cause),
-        loss = end.loss.map(clean).as_deref(),
-        code = end.code,
-        client_got_close = end.client_got_close,
-        backend_got_close = end.backend_got_close,
-        bytes_from_client = end.bytes_from_client,
-        bytes_from_backend = end.bytes_from_backend,
-        messages_from_client = end.messages_from_client,
-        messages_from_backend = end.messages_from_backend,
-        duration_seconds = end.duration.as_secs_f64(),
-    );
+    write(|fields| {
+        tunnel.fields(fields, "tunnel_close");
+        end.fields(fields);
+    });
+}
+
+impl End<'_> {
+    fn fields(&self, fields: &mut Fields<'_>) {
+        fields
+            .string("initiator", self.initiator)
+            .string("cause", self.cause)
+            .some_string("loss", self.loss);
+        if let Some(code) = self.code {
+            fields.number("code", code);
+        }
+        fields
+            .flag("client_got_close", self.client_got_close)
+            .flag("backend_got_close", self.backend_got_close)
+            .number("bytes_from_client", self.bytes_from_client)
+            .number("bytes_from_backend", self.bytes_from_backend)
+            .number("messages_from_client", self.messages_from_client)
+            .number("messages_from_backend", self.messages_from_backend)
+            .seconds("duration_seconds", self.duration);
+    }
 }
 
 /// The fields that name a route: the labels of its metrics.
-struct Route<'a> {
-    kind: &'static str,
-    namespace: Cow<'a, str>,
-    name: Cow<'a, str>,
-    rule: Cow<'a, str>,
+fn route(fields: &mut Fields<'_>, id: &ir::RouteId) {
+    fields
+        .string("kind", id.object.kind.as_str())
+        .string("namespace", &id.object.namespace)
+        .string("route", &id.object.name)
+        .string("rule", &id.rule);
 }
 
-impl<'a> Route<'a> {
-    fn new(id: &'a ir::RouteId) -> Self {
-        Self {
-            kind: id.object.kind.as_str(),
-            namespace: clean(&id.object.namespace),
-            name: clean(&id.object.name),
-            rule: clean(&id.rule),
-        }
+/// A line with these fields, if the level of the log allows it.
+fn write(fields: impl FnOnce(&mut Fields<'_>)) {
+    if !tracing::enabled!(target: TARGET, Level::INFO) {
+        return;
     }
+    if log::is_json() {
+        batch::line(|line| json_line(line, fields));
+    } else {
+        tracing::info!(target: TARGET, "{}", text(fields));
+    }
+}
+
+/// As [`json::Json`] writes it.
+fn json_line(line: &mut String, fields: impl FnOnce(&mut Fields<'_>)) {
+    json::begin(line, Level::INFO);
+    fields(&mut Fields::json(line));
+    json::end(line, TARGET);
+}
+
+fn text(fields: impl FnOnce(&mut Fields<'_>)) -> String {
+    let mut text = String::new();
+    fields(&mut Fields::text(&mut text));
+    text
 }
 
 /// The number of a request, as text.
@@ -195,46 +214,6 @@ fn digits(digits: &[u8; 32]) -> &str {
 /// A caller's mistake must not put a query into the log.
 fn without_query(path: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
-}
-
-/// Escapes what could start a new line or steer a terminal, in whatever format the line is written, and cuts to
-/// [`MAX_FIELD`].
-fn clean(value: &str) -> Cow<'_, str> {
-    // Nearly all are printable ASCII, which is quicker to see.
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
-    let is_clean = value.as_bytes().iter().all(is_plain) || !value.chars().any(is_unsafe);
-    if value.len() <= MAX_FIELD && is_clean {
-        return Cow::Borrowed(value);
-    }
-    let mut clean = String::with_capacity(value.len().min(MAX_FIELD));
-    // Where to cut if the rest turns out to be too long.
-    let mut end = 0;
-    for character in value.chars() {
-        if clean.len() + CUT.len() <= MAX_FIELD {
-            end = clean.len();
-        }
-        if is_unsafe(character) {
-            clean.extend(character.escape_unicode());
-        } else {
-            clean.push(character);
-        }
-        if clean.len() > MAX_FIELD {
-            clean.truncate(end);
-            clean.push_str(CUT);
-            break;
-        }
-    }
-    Cow::Owned(clean)
-}
-
-/// Controls (C0, DEL, C1: ESC and CSI among them), line and paragraph separators, and the marks that turn the direction of
-/// text.
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
-        )
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! One JSON object per event, written without a tree, a map or an allocation in between: a proxy writes lines as often
-//! as it answers.
+//! One JSON object per event, written without a tree, a map or an allocation in between.
 //!
 //! `{"timestamp":…,"level":…,` then the fields of the event in their order, `message` among them, then `"target":…}`.
 
@@ -10,7 +9,7 @@ use std::{
 };
 
 use tracing::{
-    Event, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
 };
 use tracing_log::NormalizeEvent as _;
@@ -41,11 +40,7 @@ where
         let normalised = event.normalized_metadata();
         let metadata = normalised.as_ref().unwrap_or_else(|| event.metadata());
         let mut line = String::with_capacity(LINE);
-        line.push_str("{\"timestamp\":\"");
-        timestamp(&mut line);
-        line.push_str("\",\"level\":\"");
-        line.push_str(metadata.level().as_str());
-        line.push_str("\",");
+        begin(&mut line, *metadata.level());
         let mut fields = Fields {
             line: &mut line,
             of_log: normalised.is_some(),
@@ -53,12 +48,26 @@ where
         };
         event.record(&mut fields);
         fields.result?;
-        line.push_str("\"target\":");
-        string(&mut line, metadata.target());
-        line.push_str("}\n");
+        end(&mut line, metadata.target());
         // Piece by piece it would be a virtual call for each.
         writer.write_str(&line)
     }
+}
+
+/// What is in front of the fields.
+pub(super) fn begin(line: &mut String, level: Level) {
+    line.push_str("{\"timestamp\":\"");
+    timestamp(line);
+    line.push_str("\",\"level\":\"");
+    line.push_str(level.as_str());
+    line.push_str("\",");
+}
+
+/// What is behind them.
+pub(super) fn end(line: &mut String, target: &str) {
+    line.push_str("\"target\":");
+    string(line, target);
+    line.push_str("}\n");
 }
 
 /// The time of day, RFC 3339 with microseconds.
@@ -178,7 +187,8 @@ impl Write for Escaped<'_> {
     }
 }
 
-fn escape(line: &mut String, text: &str) {
+/// What stands between the quotes.
+pub(super) fn escape(line: &mut String, text: &str) {
     let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
     let mut plain = text;
     // Without a way out in the middle the compiler looks at many bytes at a time, and nearly always there is none.

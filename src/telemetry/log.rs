@@ -1,6 +1,9 @@
 //! Log set-up: text on a terminal, JSON otherwise. Everything goes to standard error.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tracing::Subscriber;
 use tracing_subscriber::{
@@ -11,7 +14,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::json::Json;
+use super::{batch::Stderr, json::Json};
 
 /// `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -69,9 +72,19 @@ pub enum InitError {
 pub fn init(format: Option<Format>, level: &str) -> Result<(), InitError> {
     let format = format.unwrap_or_else(Format::detect);
     let colours = format == Format::Text && io::stderr().is_terminal();
-    subscriber(format, parse(level)?, colours, io::stderr)
+    subscriber(format, parse(level)?, colours, Stderr)
         .try_init()
-        .map_err(InitError::Again)
+        .map_err(InitError::Again)?;
+    JSON.store(format == Format::Json, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether access lines are JSON, which goes around the subscriber.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`init`] chose JSON.
+pub(super) fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
 }
 
 /// Checks a level without setting anything up, for the command line.

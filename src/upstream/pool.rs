@@ -4,18 +4,12 @@
 //! attempt to connect has the time limit of its route, and a caller must get the request back when no
 //! connection was made. hyper does the HTTP.
 
+mod answer;
 mod idle;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{
     Request, Response, StatusCode, Uri, Version,
@@ -28,14 +22,11 @@ use hyper::{
     client::conn::http1::{Builder, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use super::{ConnectError, Endpoint, connect};
+use answer::{Answers, Awaited};
 use idle::Idle;
-
-/// Interim responses before the final one that a backend may send. A server sends one or two (100, 103);
-/// a stream of them without end would hold the request for ever.
-const MAX_INFORMATIONAL: usize = 16;
 
 /// Largest response head: the same as for requests, twice what common servers send at most.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -73,9 +64,12 @@ pub enum PoolError<B> {
     /// The backend closed the connection, or broke HTTP.
     #[error("the backend did not answer: {0}")]
     Exchange(#[source] hyper::Error),
-    /// More than 16 interim responses.
-    #[error("the backend sent more than {MAX_INFORMATIONAL} interim responses")]
-    Informational,
+    /// Interim responses (RFC 9110 section 15.2) without end.
+    #[error(
+        "the backend sent more than {} bytes of interim responses",
+        answer::MAX_BYTES
+    )]
+    Interim,
     /// A 101 that nobody asked for.
     #[error("the backend switched protocols without being asked")]
     Upgrade,
@@ -92,7 +86,7 @@ impl<B> PoolError<B> {
             }
             Self::Exchange(error) if error.is_parse() => Some("http_protocol_error"),
             Self::Exchange(_) => Some("connection_terminated"),
-            Self::Informational => Some("http_protocol_error"),
+            Self::Interim => Some("http_protocol_error"),
             Self::Upgrade => Some("http_upgrade_failed"),
         }
     }
@@ -104,7 +98,7 @@ impl<B> fmt::Debug for PoolError<B> {
             Self::Connect { error, .. } => f.debug_tuple("Connect").field(error).finish(),
             Self::RequestBody(error) => f.debug_tuple("RequestBody").field(error).finish(),
             Self::Exchange(error) => f.debug_tuple("Exchange").field(error).finish(),
-            Self::Informational => f.write_str("Informational"),
+            Self::Interim => f.write_str("Interim"),
             Self::Upgrade => f.write_str("Upgrade"),
         }
     }
@@ -149,25 +143,21 @@ where
     ) -> Result<Response<Incoming>, PoolError<B>> {
         *request.version_mut() = Version::HTTP_11;
         origin_form(request.uri_mut());
-        let interim = Arc::new(Interim::default());
-        let counter = Arc::clone(&interim);
-        hyper::ext::on_informational(&mut request, move |_| counter.count());
-
-        if let Some(sender) = self.idle.take(endpoint) {
-            match self.send(endpoint, sender, request, &interim).await {
+        if let Some(kept) = self.idle.take(endpoint) {
+            match self.send(endpoint, kept, request).await {
                 Ok(response) => return Ok(response),
                 Err(SendError::Final(error)) => return Err(error),
                 Err(SendError::Unsent(unsent, _)) => request = *unsent,
             }
         }
-        let sender = match self.connect(endpoint, connect_timeout).await {
-            Ok(sender) => sender,
+        let fresh = match self.connect(endpoint, connect_timeout).await {
+            Ok(fresh) => fresh,
             Err(error) => {
                 let request = Box::new(request);
                 return Err(PoolError::Connect { error, request });
             }
         };
-        self.send(endpoint, sender, request, &interim)
+        self.send(endpoint, fresh, request)
             .await
             .map_err(|error| match error {
                 SendError::Final(error) => error,
@@ -179,14 +169,15 @@ where
         &self,
         endpoint: &Endpoint,
         timeout: Option<Duration>,
-    ) -> Result<SendRequest<B>, ConnectError> {
+    ) -> Result<Kept<B>, ConnectError> {
         let start = Instant::now();
         let result = connect(endpoint, timeout).await;
         (self.connected)(start.elapsed(), result.is_ok());
+        let (stream, awaited) = Answers::new(result?);
         let handshake = Builder::new()
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_BUFFER_BYTES)
-            .handshake(TokioIo::new(result?))
+            .handshake(TokioIo::new(stream))
             .await;
         let (sender, connection) = handshake.map_err(|error| ConnectError {
             endpoint: endpoint.address(),
@@ -195,73 +186,54 @@ where
         })?;
         // It ends with the sender, which a request or the bounded idle list owns. Errors reach the request.
         drop(tokio::spawn(connection));
-        Ok(sender)
+        Ok(Kept { sender, awaited })
     }
 
     async fn send(
         &self,
         endpoint: &Arc<Endpoint>,
-        mut sender: SendRequest<B>,
+        mut kept: Kept<B>,
         request: Request<B>,
-        interim: &Interim,
     ) -> Result<Response<Incoming>, SendError<B>> {
-        let response = tokio::select! {
-            response = sender.try_send_request(request) => response,
-            () = interim.too_many.notified() => {
-                return Err(SendError::Final(PoolError::Informational));
-            }
-        };
+        kept.awaited.begin();
+        let response = kept.sender.try_send_request(request).await;
         let response = response.map_err(|mut error| {
             // hyper gives the request back only if its connection never took it out of the queue.
             let unsent = error.take_message();
             let error = error.into_error();
             if let Some(request) = unsent {
                 SendError::Unsent(Box::new(request), error)
+            } else if kept.awaited.is_exceeded() {
+                SendError::Final(PoolError::Interim)
             } else if error.is_user() {
                 SendError::Final(PoolError::RequestBody(error))
             } else {
                 SendError::Final(PoolError::Exchange(error))
             }
         })?;
-        if interim.exceeded() {
-            return Err(SendError::Final(PoolError::Informational));
-        }
+        kept.awaited.end();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Final(PoolError::Upgrade));
         }
         // RFC 9112 section 6.3: with both framings the sender may mean another end than we read.
         let headers = response.headers();
         if !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)) {
-            self.idle.put_when_ready(endpoint, sender);
+            self.idle.put_when_ready(endpoint, kept);
         }
         Ok(response)
     }
+}
+
+/// A connection that may be used again.
+struct Kept<B> {
+    sender: SendRequest<B>,
+    awaited: Awaited,
 }
 
 enum SendError<B> {
     /// Not a byte was sent.
     Unsent(Box<Request<B>>, hyper::Error),
     Final(PoolError<B>),
-}
-
-/// Interim responses to one request.
-#[derive(Default)]
-struct Interim {
-    count: AtomicUsize,
-    too_many: Notify,
-}
-
-impl Interim {
-    fn count(&self) {
-        if self.count.fetch_add(1, Relaxed) >= MAX_INFORMATIONAL {
-            self.too_many.notify_one();
-        }
-    }
-
-    /// Also true when the final response came in the same read as the one too many.
-    fn exceeded(&self) -> bool {
-        self.count.load(Relaxed) > MAX_INFORMATIONAL
-    }
 }
 
 /// Only path and query of a target (RFC 9112 section 3.2.1).

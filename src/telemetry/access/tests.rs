@@ -1,20 +1,18 @@
-use tracing_subscriber::EnvFilter;
-
 use super::*;
-use crate::telemetry::log::{Format, subscriber, tests::Captured};
+use crate::telemetry::fields::is_unsafe;
 
-/// What `log` writes in this format.
-fn written(format: Format, log: impl FnOnce()) -> String {
-    let captured = Captured::default();
-    let subscriber = subscriber(format, EnvFilter::new("info"), false, captured.clone());
-    tracing::subscriber::with_default(subscriber, log);
-    captured.text()
+fn json(fields: impl FnOnce(&mut Fields<'_>)) -> serde_json::Value {
+    let mut text = String::new();
+    json_line(&mut text, fields);
+    assert_eq!(text.find('\n'), Some(text.len() - 1), "{text}");
+    serde_json::from_str(&text).expect("one JSON object")
 }
 
-fn json(log: impl FnOnce()) -> serde_json::Value {
-    let text = written(Format::Json, log);
-    assert_eq!(text.matches('\n').count(), 1, "{text}");
-    serde_json::from_str(&text).expect("one JSON object")
+/// In both formats, a line each.
+fn written(fields: impl Fn(&mut Fields<'_>)) -> [String; 2] {
+    let mut line = String::new();
+    json_line(&mut line, &fields);
+    [line, format!("{}\n", text(fields))]
 }
 
 fn route() -> ir::RouteId {
@@ -43,8 +41,8 @@ fn tunnel(route: &ir::RouteId) -> Tunnel<'_> {
 #[test]
 fn a_request_has_all_that_is_known() {
     let route = route();
-    let line = json(|| {
-        request(&Request {
+    let line = json(|fields| {
+        Request {
             request_id: RequestId::default(),
             client: "192.0.2.1:5000".parse().ok(),
             method: "GET",
@@ -59,7 +57,8 @@ fn a_request_has_all_that_is_known() {
             request_bytes: 1,
             response_bytes: 2,
             duration: Duration::from_millis(1500),
-        });
+        }
+        .fields(fields);
     });
     for (field, value) in [
         ("target", serde_json::json!("hawser::access")),
@@ -88,7 +87,7 @@ fn a_request_has_all_that_is_known() {
 
 #[test]
 fn what_is_not_known_is_absent() {
-    let line = json(|| request(&Request::default()));
+    let line = json(|fields| Request::default().fields(fields));
     for field in ["client", "kind", "route", "endpoint", "reason", "detail"] {
         assert!(line.get(field).is_none(), "{field} in {line}");
     }
@@ -97,7 +96,7 @@ fn what_is_not_known_is_absent() {
 #[test]
 fn a_tunnel_has_a_line_at_both_ends() {
     let route = route();
-    let open = json(|| tunnel_open(&tunnel(&route)));
+    let open = json(|fields| tunnel(&route).fields(fields, "tunnel_open"));
     assert_eq!(open["event"], "tunnel_open");
     assert_eq!(open["endpoint"], "[::1]:80");
     let end = End {
@@ -113,7 +112,10 @@ fn a_tunnel_has_a_line_at_both_ends() {
         bytes_from_backend: 20,
         duration: Duration::from_secs(3),
     };
-    let close = json(|| tunnel_close(&tunnel(&route), &end));
+    let close = json(|fields| {
+        tunnel(&route).fields(fields, "tunnel_close");
+        end.fields(fields);
+    });
     for field in ["tunnel", "request_id", "client", "host", "path", "route"] {
         assert_eq!(open[field], close[field], "{field}");
         assert!(open.get(field).is_some(), "{field}");
@@ -132,40 +134,43 @@ const EVIL: &str = "a\n\r\t\u{1b}[2J\u{7f}\u{9b}2J\u{2028}b\u{2029}\u{202e}\u{0}
 
 #[test]
 fn nothing_that_a_client_sends_breaks_a_line() {
-    for format in [Format::Json, Format::Text] {
-        let mut route = route();
-        route.rule = EVIL.into();
-        let text = written(format, || {
-            request(&Request {
-                method: EVIL,
-                host: EVIL,
-                path: EVIL,
-                user_agent: EVIL,
-                route: Some(&route),
-                reason: Some(EVIL),
-                detail: Some(EVIL),
-                ..Request::default()
-            });
-            let mut tunnel = tunnel(&route);
-            tunnel.host = EVIL;
-            tunnel.path = EVIL;
-            tunnel_open(&tunnel);
-            let end = End {
-                initiator: EVIL,
-                cause: EVIL,
-                loss: Some(EVIL),
-                code: None,
-                client_got_close: true,
-                backend_got_close: false,
-                messages_from_client: 7,
-                messages_from_backend: 8,
-                bytes_from_client: 0,
-                bytes_from_backend: 0,
-                duration: Duration::ZERO,
-            };
-            tunnel_close(&tunnel, &end);
-        });
-        assert_eq!(text.lines().count(), 3, "{text}");
+    let mut route = route();
+    route.rule = EVIL.into();
+    let of_request = written(|fields| {
+        Request {
+            method: EVIL,
+            host: EVIL,
+            path: EVIL,
+            user_agent: EVIL,
+            route: Some(&route),
+            reason: Some(EVIL),
+            detail: Some(EVIL),
+            ..Request::default()
+        }
+        .fields(fields);
+    });
+    let of_tunnel = written(|fields| {
+        let mut tunnel = tunnel(&route);
+        tunnel.host = EVIL;
+        tunnel.path = EVIL;
+        tunnel.fields(fields, "tunnel_close");
+        End {
+            initiator: EVIL,
+            cause: EVIL,
+            loss: Some(EVIL),
+            code: None,
+            client_got_close: true,
+            backend_got_close: false,
+            messages_from_client: 7,
+            messages_from_backend: 8,
+            bytes_from_client: 0,
+            bytes_from_backend: 0,
+            duration: Duration::ZERO,
+        }
+        .fields(fields);
+    });
+    for text in of_request.into_iter().chain(of_tunnel) {
+        assert_eq!(text.lines().count(), 1, "{text}");
         let bad = text.chars().find(|c| *c != '\n' && is_unsafe(*c));
         assert_eq!(bad, None, "{text}");
         // The quote that would end the field is escaped, so what follows it is no field of its own.
@@ -176,40 +181,33 @@ fn nothing_that_a_client_sends_breaks_a_line() {
 
 #[test]
 fn a_query_never_appears() {
-    for format in [Format::Json, Format::Text] {
-        let route = route();
-        let text = written(format, || {
-            request(&Request {
-                path: "/a?token=secret",
-                ..Request::default()
-            });
-            let mut tunnel = tunnel(&route);
-            tunnel.path = "/a?token=secret#secret";
-            tunnel_open(&tunnel);
-        });
+    let route = route();
+    let of_request = written(|fields| {
+        Request {
+            path: "/a?token=secret",
+            ..Request::default()
+        }
+        .fields(fields);
+    });
+    let of_tunnel = written(|fields| {
+        let mut tunnel = tunnel(&route);
+        tunnel.path = "/a?token=secret#secret";
+        tunnel.fields(fields, "tunnel_open");
+    });
+    for text in of_request.into_iter().chain(of_tunnel) {
+        assert!(text.contains("\"/a\""), "{text}");
         assert!(!text.contains("secret"), "{text}");
     }
 }
 
 #[test]
-fn fields_are_cut_to_their_limit() {
-    let short = "x".repeat(MAX_FIELD);
-    assert_eq!(clean(&short), short);
-    for long in [
-        "x".repeat(MAX_FIELD + 1),
-        "ü".repeat(MAX_FIELD),
-        "\u{2028}".repeat(MAX_FIELD),
-        format!("{}\n", "x".repeat(MAX_FIELD - 1)),
-    ] {
-        let clean = clean(&long);
-        assert!(clean.len() <= MAX_FIELD, "{}", clean.len());
-        assert!(clean.len() > MAX_FIELD - CUT.len() - 12);
-        assert!(clean.ends_with(CUT));
-    }
-}
-
-#[test]
-fn escapes_are_readable() {
-    assert_eq!(clean("a\u{1b}[2Jb"), r"a\u{1b}[2Jb");
-    assert!(matches!(clean("plain ü text"), Cow::Borrowed(_)));
+fn people_read_pairs() {
+    let line = text(|fields| {
+        fields
+            .string("event", "request")
+            .number("status", 200_u16)
+            .some_string("reason", None)
+            .flag("yes", true);
+    });
+    assert_eq!(line, r#"event="request" status=200 yes=true"#);
 }

@@ -8,11 +8,10 @@ use std::{
 
 use hashbrown::HashMap;
 use http_body::Body;
-use hyper::client::conn::http1::SendRequest;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Endpoint;
+use super::{Endpoint, Kept};
 
 /// How long an idle connection is kept. Less than the 5 s after which a Node server closes it: of the common
 /// servers only some Python ones are quicker. A request that meets such a close is lost (502), while
@@ -41,7 +40,7 @@ struct State<B> {
 }
 
 struct Waiting<B> {
-    sender: SendRequest<B>,
+    kept: Kept<B>,
     since: Instant,
 }
 
@@ -69,7 +68,7 @@ where
     B: Body + Send + 'static,
 {
     /// The connection to this endpoint that was used last and is still open.
-    pub(super) fn take(&self, endpoint: &Endpoint) -> Option<SendRequest<B>> {
+    pub(super) fn take(&self, endpoint: &Endpoint) -> Option<Kept<B>> {
         let mut state = self.state.lock();
         loop {
             let list = state.lists.get_mut(&endpoint.key())?;
@@ -79,8 +78,8 @@ where
             }
             let newest = newest?;
             state.total = state.total.saturating_sub(1);
-            if newest.sender.is_ready() && newest.since.elapsed() < IDLE_TIME {
-                return Some(newest.sender);
+            if newest.kept.sender.is_ready() && newest.since.elapsed() < IDLE_TIME {
+                return Some(newest.kept);
             }
         }
     }
@@ -93,25 +92,25 @@ where
     }
 
     /// Keeps a connection as soon as its response has been read to the end.
-    pub(super) fn put_when_ready(self: &Arc<Self>, endpoint: &Endpoint, sender: SendRequest<B>) {
+    pub(super) fn put_when_ready(self: &Arc<Self>, endpoint: &Endpoint, kept: Kept<B>) {
         let key = endpoint.key();
-        if sender.is_ready() {
-            self.put(key, sender);
+        if kept.sender.is_ready() {
+            self.put(key, kept);
             return;
         }
         let pool = Arc::downgrade(self);
         // Ends when the body of the response was read or dropped: with the request, at the latest.
         drop(tokio::spawn(async move {
-            let mut sender = sender;
-            if sender.ready().await.is_ok()
+            let mut kept = kept;
+            if kept.sender.ready().await.is_ok()
                 && let Some(pool) = pool.upgrade()
             {
-                pool.put(key, sender);
+                pool.put(key, kept);
             }
         }));
     }
 
-    fn put(self: &Arc<Self>, key: u64, sender: SendRequest<B>) {
+    fn put(self: &Arc<Self>, key: u64, kept: Kept<B>) {
         let mut state = self.state.lock();
         if state.total >= MAX_TOTAL {
             return;
@@ -121,7 +120,7 @@ where
             return;
         }
         list.push(Waiting {
-            sender,
+            kept,
             since: Instant::now(),
         });
         state.total += 1;
@@ -135,7 +134,7 @@ where
         let mut state = self.state.lock();
         state.lists.retain(|_, list| {
             list.retain(|waiting| {
-                !waiting.sender.is_closed() && waiting.since.elapsed() < IDLE_TIME
+                !waiting.kept.sender.is_closed() && waiting.since.elapsed() < IDLE_TIME
             });
             !list.is_empty()
         });

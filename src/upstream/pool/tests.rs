@@ -1,4 +1,8 @@
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -220,12 +224,37 @@ async fn no_connection_gives_the_request_back() {
 async fn interim_responses_are_consumed() {
     let interim = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n";
     let answer = |n: usize| (interim.repeat(n) + OK).into_bytes().leak();
-    let (status, body) = exchange(answer(16)).await.unwrap();
-    assert_eq!((status, &body[..]), (StatusCode::OK, &b"ok"[..]));
-    let endless = interim.repeat(17).into_bytes().leak();
+    for some in [1, 16, 1_000] {
+        let (status, body) = exchange(answer(some)).await.unwrap();
+        assert_eq!((status, &body[..]), (StatusCode::OK, &b"ok"[..]));
+    }
+    let endless = interim.repeat(10_000).into_bytes().leak();
     let error = exchange(endless).await.unwrap_err();
-    assert!(matches!(error, PoolError::Informational), "{error:?}");
+    assert!(matches!(error, PoolError::Interim), "{error:?}");
     assert_eq!(error.proxy_status(), Some("http_protocol_error"));
+}
+
+#[tokio::test]
+async fn a_body_has_no_limit_and_each_request_its_own() {
+    let (endpoint, mut connections) = server().await;
+    const LONG: usize = 1_000_000;
+    let interim = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".repeat(1_500);
+    tokio::spawn(async move {
+        let mut stream = connections.recv().await.unwrap();
+        for _ in 0..3 {
+            head(&mut stream).await;
+            let answer = format!("{interim}HTTP/1.1 200 OK\r\ncontent-length: {LONG}\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b'x'; LONG]).await.unwrap();
+        }
+        assert!(connections.recv().await.is_none(), "one connection");
+    });
+    let pool = pool();
+    for _ in 0..3 {
+        let response = pool.request(&endpoint, get("/"), None).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.len(), LONG);
+    }
 }
 
 #[tokio::test]
