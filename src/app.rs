@@ -78,8 +78,8 @@ pub struct App {
     /// Cancelled at the first signal: no longer ready.
     pub unready: CancellationToken,
     tunnels: Arc<tunnel::Registry>,
-    accepting: CancellationToken,
-    cut: CancellationToken,
+    accepting: proxy::Order,
+    cut: proxy::Order,
     leading: CancellationToken,
     background: CancellationToken,
     listeners: TaskTracker,
@@ -115,8 +115,8 @@ pub async fn start(settings: Settings, inherited: Inherited) -> Result<App, Star
         status: local_addr(bound.status.as_ref()),
         unready: unready.clone(),
         tunnels: Arc::clone(&tunnels),
-        accepting: CancellationToken::new(),
-        cut: CancellationToken::new(),
+        accepting: proxy::Order::default(),
+        cut: proxy::Order::default(),
         leading: leading.clone(),
         background: background.clone(),
         listeners: TaskTracker::new(),
@@ -213,7 +213,7 @@ impl App {
         self.listeners.spawn(async move {
             tokio::select! {
                 () = live.wait_for(1) => listener.serve(proxy, stop, cut).await,
-                () = stop.cancelled() => {}
+                () = stop.given() => {}
             }
         });
     }
@@ -285,7 +285,7 @@ impl App {
 
     /// Takes nothing new and waits for what is open, until that is cut.
     async fn drain(&self, ending: &mut Ending, signals: &mut Signals) {
-        self.accepting.cancel();
+        self.accepting.give();
         self.listeners.close();
         let window = ending.left(Instant::now()).window;
         let tunnels = self.tunnels.len();
@@ -321,7 +321,7 @@ impl App {
         }
         warn!(tunnels = self.tunnels.len(), "cutting what is still open");
         self.tunnels.cut();
-        self.cut.cancel();
+        self.cut.give();
         if timeout(CUT_DEADLINE, gone).await.is_err() {
             warn!("connections did not end in time");
         }

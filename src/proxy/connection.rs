@@ -25,12 +25,12 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::telemetry::{address, metrics::Metrics};
 
 use super::{
-    Proxy,
+    Order, Proxy,
     gate::{Control, Gate},
     http2, service,
     slots::Slot,
@@ -50,9 +50,9 @@ const FIRST_BYTE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(super) struct Shutdown {
     /// Finish what runs, start nothing new.
-    pub(super) drain: CancellationToken,
+    pub(super) drain: Order,
     /// End now.
-    pub(super) cut: CancellationToken,
+    pub(super) cut: Order,
     /// Tasks that the shutdown waits for.
     pub(super) tasks: TaskTracker,
 }
@@ -92,8 +92,9 @@ pub(super) async fn serve(
     // Boxed: it is kilobytes, and would be moved several times on its way to its task, and out of it.
     let requests = Box::pin(requests(stream, peer, slot, proxy, shutdown));
     tokio::select! {
+        biased;
+        () = cut.given() => {}
         () = isolated(&metrics, peer, requests) => {}
-        () = cut.cancelled() => {}
     }
 }
 
@@ -140,8 +141,9 @@ async fn requests(
         .max_buf_size(BUFFER.max(2 * connection.proxy.limits.gate.head_bytes))
         .serve_connection(TokioIo::new(gate), answer);
     let mut ended = tokio::select! {
+        biased;
         ended = &mut http => ended,
-        () = drain.cancelled() => {
+        () = drain.given() => {
             // hyper would also close a new connection whose request is on its way, and one over a head that is half
             // here, and add a `close` to the `Upgrade` of a 101. Their answers say `Connection: close` anyway.
             let control = &connection.control;

@@ -5,11 +5,11 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::{tunnel, upstream};
 
-use super::{Proxy, connection, slots::Slot};
+use super::{Order, Proxy, connection, slots::Slot};
 
 /// Connections that the kernel completes before they are accepted. A reconnect storm after a restart is a
 /// burst of SYNs; Linux cuts this to `net.core.somaxconn`, 4096 by default.
@@ -71,7 +71,7 @@ impl Listener {
 
     /// Serves until `drain`, then stops accepting, lets requests finish and returns when every connection
     /// has ended that is not a tunnel, or carries nothing but tunnels. `cut` ends those that are left at once.
-    pub async fn serve(self, proxy: Arc<Proxy>, drain: CancellationToken, cut: CancellationToken) {
+    pub async fn serve(self, proxy: Arc<Proxy>, drain: Order, cut: Order) {
         let connections = TaskTracker::new();
         let shutdown = connection::Shutdown {
             drain: drain.clone(),
@@ -105,11 +105,7 @@ impl Listener {
     }
 
     /// The next connection with its slot; `None` at the drain.
-    async fn next(
-        &self,
-        proxy: &Proxy,
-        drain: &CancellationToken,
-    ) -> Option<(TcpStream, SocketAddr, Slot)> {
+    async fn next(&self, proxy: &Proxy, drain: &Order) -> Option<(TcpStream, SocketAddr, Slot)> {
         let accept = || self.socket.accept();
         let failed = |error: &io::Error| {
             proxy.metrics.accept_error(self.address);
@@ -121,7 +117,7 @@ impl Listener {
         };
         let (stream, peer) = tokio::select! {
             biased;
-            () = drain.cancelled() => return None,
+            () = drain.given() => return None,
             next = accepted(accept, failed) => next,
         };
         // Not a part of the choice above: the drain must not drop a connection that is accepted.

@@ -18,6 +18,7 @@ pub mod gate;
 mod headers;
 mod http2;
 mod listener;
+mod order;
 mod record;
 mod reply;
 mod rewrite;
@@ -34,6 +35,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{telemetry::metrics::Metrics, tunnel, upstream};
 
 pub use listener::Listener;
+pub use order::Order;
 
 /// Interim (1xx) responses that a backend may send before the real one. Nobody needs more than a few;
 /// they are consumed, because hyper cannot pass them on.

@@ -59,7 +59,7 @@ pub(super) async fn answer(
     // A client that sent bytes after its handshake did not wait for the answer (RFC 6455 section 4.1). What
     // it meant for a tunnel must not become a request (RFC 9931): the gate drops it, the connection ends.
     control.upgrade(Verdict::Refused);
-    let close = control.early_bytes() || connection.shutdown.drain.is_cancelled();
+    let close = control.early_bytes() || connection.shutdown.drain.is_given();
     match told {
         Ok(mut response) => {
             if close {

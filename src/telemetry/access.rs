@@ -7,7 +7,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use tracing::Level;
 
-use super::{RequestId, batch, fields::Fields, json, log};
+use super::{
+    RequestId, batch,
+    fields::{Fields, name},
+    json, log,
+};
 use crate::ir;
 
 /// Names these lines in `--log-level`.
@@ -53,29 +57,29 @@ pub fn request(line: &Request<'_>) {
 
 impl Request<'_> {
     fn fields(&self, fields: &mut Fields<'_>) {
-        fields.string("event", "request");
-        fields.string("request_id", digits(&self.request_id.digits()));
+        fields.string(name!("event"), "request");
+        fields.string(name!("request_id"), digits(&self.request_id.digits()));
         if let Some(client) = self.client {
-            fields.address("client", client);
+            fields.address(name!("client"), client);
         }
         fields
-            .string("method", self.method)
-            .string("host", self.host)
-            .string("path", without_query(self.path))
-            .string("user_agent", self.user_agent);
+            .string(name!("method"), self.method)
+            .string(name!("host"), self.host)
+            .string(name!("path"), without_query(self.path))
+            .string(name!("user_agent"), self.user_agent);
         if let Some(id) = self.route {
             route(fields, id);
         }
         if let Some(endpoint) = self.endpoint {
-            fields.address("endpoint", endpoint);
+            fields.address(name!("endpoint"), endpoint);
         }
         fields
-            .number("status", self.status)
-            .some_string("reason", self.reason)
-            .some_string("detail", self.detail)
-            .number("request_bytes", self.request_bytes)
-            .number("response_bytes", self.response_bytes)
-            .seconds("duration_seconds", self.duration);
+            .number(name!("status"), self.status)
+            .some_string(name!("reason"), self.reason)
+            .some_string(name!("detail"), self.detail)
+            .number(name!("request_bytes"), self.request_bytes)
+            .number(name!("response_bytes"), self.response_bytes)
+            .seconds(name!("duration_seconds"), self.duration);
     }
 }
 
@@ -106,14 +110,14 @@ pub fn tunnel_open(tunnel: &Tunnel<'_>) {
 impl Tunnel<'_> {
     fn fields(&self, fields: &mut Fields<'_>, event: &'static str) {
         fields
-            .string("event", event)
-            .number("tunnel", self.id)
-            .string("request_id", digits(&self.request_id.digits()))
-            .address("client", self.client)
-            .string("host", self.host)
-            .string("path", without_query(self.path));
+            .string(name!("event"), event)
+            .number(name!("tunnel"), self.id)
+            .string(name!("request_id"), digits(&self.request_id.digits()))
+            .address(name!("client"), self.client)
+            .string(name!("host"), self.host)
+            .string(name!("path"), without_query(self.path));
         route(fields, self.route);
-        fields.address("endpoint", self.endpoint);
+        fields.address(name!("endpoint"), self.endpoint);
     }
 }
 
@@ -155,30 +159,30 @@ pub fn tunnel_close(tunnel: &Tunnel<'_>, end: &End<'_>) {
 impl End<'_> {
     fn fields(&self, fields: &mut Fields<'_>) {
         fields
-            .string("initiator", self.initiator)
-            .string("cause", self.cause)
-            .some_string("loss", self.loss);
+            .string(name!("initiator"), self.initiator)
+            .string(name!("cause"), self.cause)
+            .some_string(name!("loss"), self.loss);
         if let Some(code) = self.code {
-            fields.number("code", code);
+            fields.number(name!("code"), code);
         }
         fields
-            .flag("client_got_close", self.client_got_close)
-            .flag("backend_got_close", self.backend_got_close)
-            .number("bytes_from_client", self.bytes_from_client)
-            .number("bytes_from_backend", self.bytes_from_backend)
-            .number("messages_from_client", self.messages_from_client)
-            .number("messages_from_backend", self.messages_from_backend)
-            .seconds("duration_seconds", self.duration);
+            .flag(name!("client_got_close"), self.client_got_close)
+            .flag(name!("backend_got_close"), self.backend_got_close)
+            .number(name!("bytes_from_client"), self.bytes_from_client)
+            .number(name!("bytes_from_backend"), self.bytes_from_backend)
+            .number(name!("messages_from_client"), self.messages_from_client)
+            .number(name!("messages_from_backend"), self.messages_from_backend)
+            .seconds(name!("duration_seconds"), self.duration);
     }
 }
 
 /// The fields that name a route: the labels of its metrics.
 fn route(fields: &mut Fields<'_>, id: &ir::RouteId) {
     fields
-        .string("kind", id.object.kind.as_str())
-        .string("namespace", &id.object.namespace)
-        .string("route", &id.object.name)
-        .string("rule", &id.rule);
+        .string(name!("kind"), id.object.kind.as_str())
+        .string(name!("namespace"), &id.object.namespace)
+        .string(name!("route"), &id.object.name)
+        .string(name!("rule"), &id.rule);
 }
 
 /// A line with these fields, if the level of the log allows it.
@@ -203,7 +207,7 @@ fn json_line(line: &mut String, fields: impl FnOnce(&mut Fields<'_>)) {
 fn text(fields: impl FnOnce(&mut Fields<'_>)) -> String {
     let mut text = String::new();
     fields(&mut Fields::text(&mut text));
-    text
+    text.split_off(text.len().min(1))
 }
 
 /// The number of a request, as text.

@@ -15,7 +15,7 @@ const CUT: &str = "...";
 /// Appends fields to a line.
 pub(super) struct Fields<'l> {
     line: &'l mut String,
-    /// `"name":value,` or else `name=value`.
+    /// `"name":value,` or else ` name=value`.
     json: bool,
 }
 
@@ -25,48 +25,56 @@ impl<'l> Fields<'l> {
         Self { line, json: true }
     }
 
-    /// For people: pairs, with spaces between them.
+    /// For people: pairs, each with a space in front.
     pub(super) fn text(line: &'l mut String) -> Self {
         Self { line, json: false }
     }
 
     #[inline]
-    fn field(&mut self, name: &'static str, value: impl FnOnce(&mut String)) -> &mut Self {
+    fn field(&mut self, name: &Name, value: impl FnOnce(&mut String)) -> &mut Self {
         if self.json {
-            self.line.push('"');
-            self.line.push_str(name);
-            self.line.push_str("\":");
+            self.line.push_str(name.json);
             value(self.line);
             self.line.push(',');
         } else {
-            if !self.line.is_empty() {
-                self.line.push(' ');
-            }
-            self.line.push_str(name);
-            self.line.push('=');
+            self.line.push_str(name.text);
             value(self.line);
+        }
+        self
+    }
+
+    /// A value between quotes, which must need no escape.
+    #[inline]
+    fn quoted(&mut self, name: &Name, value: impl FnOnce(&mut String)) -> &mut Self {
+        if self.json {
+            self.line.push_str(name.json_quote);
+            value(self.line);
+            self.line.push_str("\",");
+        } else {
+            self.line.push_str(name.text);
+            self.line.push('"');
+            value(self.line);
+            self.line.push('"');
         }
         self
     }
 
     /// Text of whatever origin: escaped, and cut to [`MAX_FIELD`].
     #[inline]
-    pub(super) fn string(&mut self, name: &'static str, value: &str) -> &mut Self {
-        self.field(name, |line| {
-            line.push('"');
-            if value.len() <= MAX_FIELD
-                && value.bytes().fold(true, |all, byte| all & is_plain(byte))
-            {
+    pub(super) fn string(&mut self, name: &Name, value: &str) -> &mut Self {
+        self.quoted(name, |line| {
+            let is_plain = value.bytes().fold(true, |all, byte| all & is_plain(byte));
+            if is_plain && value.len() <= MAX_FIELD {
                 line.push_str(value);
             } else {
                 json::escape(line, &clean(value));
             }
-            line.push('"');
         })
     }
 
     /// Text, if there is any.
-    pub(super) fn some_string(&mut self, name: &'static str, value: Option<&str>) -> &mut Self {
+    #[inline]
+    pub(super) fn some_string(&mut self, name: &Name, value: Option<&str>) -> &mut Self {
         match value {
             Some(value) => self.string(name, value),
             None => self,
@@ -75,35 +83,57 @@ impl<'l> Fields<'l> {
 
     /// A whole number.
     #[inline]
-    pub(super) fn number(&mut self, name: &'static str, value: impl itoa::Integer) -> &mut Self {
+    pub(super) fn number(&mut self, name: &Name, value: impl itoa::Integer) -> &mut Self {
         self.field(name, |line| {
             line.push_str(itoa::Buffer::new().format(value))
         })
     }
 
     /// Yes or no.
-    pub(super) fn flag(&mut self, name: &'static str, value: bool) -> &mut Self {
+    #[inline]
+    pub(super) fn flag(&mut self, name: &Name, value: bool) -> &mut Self {
         self.field(name, |line| {
             line.push_str(if value { "true" } else { "false" })
         })
     }
 
     /// Seconds, with a fraction.
-    pub(super) fn seconds(&mut self, name: &'static str, value: Duration) -> &mut Self {
+    #[inline]
+    pub(super) fn seconds(&mut self, name: &Name, value: Duration) -> &mut Self {
         self.field(name, |line| {
             line.push_str(zmij::Buffer::new().format_finite(value.as_secs_f64()));
         })
     }
 
     /// An address with its port.
-    pub(super) fn address(&mut self, name: &'static str, value: SocketAddr) -> &mut Self {
-        self.field(name, |line| {
-            line.push('"');
-            address::push_socket(line, value);
-            line.push('"');
-        })
+    #[inline]
+    pub(super) fn address(&mut self, name: &Name, value: SocketAddr) -> &mut Self {
+        self.quoted(name, |line| address::push_socket(line, value))
     }
 }
+
+/// A field's name with what surrounds it, by [`name!`]: so that it is appended at once.
+pub(super) struct Name {
+    /// `"name":`
+    pub(super) json: &'static str,
+    /// `"name":"`
+    pub(super) json_quote: &'static str,
+    /// ` name=`
+    pub(super) text: &'static str,
+}
+
+/// The [`Name`] of a literal.
+macro_rules! name {
+    ($name:literal) => {
+        &$crate::telemetry::fields::Name {
+            json: concat!('"', $name, "\":"),
+            json_quote: concat!('"', $name, "\":\""),
+            text: concat!(' ', $name, '='),
+        }
+    };
+}
+
+pub(super) use name;
 
 /// What stands for itself between quotes, in whatever format.
 fn is_plain(byte: u8) -> bool {

@@ -24,6 +24,7 @@
     reason = "a test binary has no API; the kit marks what tests use"
 )]
 
+mod access_log;
 mod chart;
 mod cli;
 mod cluster;

@@ -163,7 +163,7 @@ impl<'c> End<'c> {
         let cut = &self.connection.shutdown.cut;
         loop {
             let load = *self.load.borrow_and_update();
-            let draining = drain.is_cancelled();
+            let draining = drain.is_given();
             let over = self.connection.over && load.total > 0;
             if load.total > STREAMS_AT_MOST {
                 return Step::Cut;
@@ -173,7 +173,7 @@ impl<'c> End<'c> {
             }
             // The registry of tunnels sees to their end, by its own pace; the shutdown waits for that too.
             self.await_shutdown(!(draining && load.requests == 0 && load.tunnels > 0));
-            if cut.is_cancelled() {
+            if cut.is_given() {
                 if load.tunnels == 0 {
                     return Step::Cut;
                 }
@@ -189,8 +189,8 @@ impl<'c> End<'c> {
             tokio::select! {
                 // It never fails: the sender lives as long as the connection.
                 _ = self.load.changed() => {}
-                () = drain.cancelled(), if self.goaway.is_none() => {}
-                () = cut.cancelled(), if !cut.is_cancelled() => {}
+                () = drain.given(), if self.goaway.is_none() => {}
+                () = cut.given(), if !cut.is_given() => {}
                 () = timer => {
                     if self.goaway.is_some() {
                         return Step::Cut;

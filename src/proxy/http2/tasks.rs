@@ -6,7 +6,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    proxy::connection::{self, Connection},
+    proxy::{
+        Order,
+        connection::{self, Connection},
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -49,7 +52,7 @@ pub(super) fn sender() -> CancellationToken {
 /// client that takes nothing: it ends with the tunnel, by a reset.
 #[derive(Clone)]
 pub(super) struct Tasks {
-    cut: CancellationToken,
+    cut: Order,
     metrics: Arc<Metrics>,
     peer: SocketAddr,
     stall: Duration,
@@ -88,7 +91,7 @@ where
                 () = stalled(stall) => {
                     tracing::debug!(client = %peer, "a stream is reset: its client takes nothing");
                 }
-                () = cut.cancelled() => {}
+                () = cut.given() => {}
             }
         };
         let task = HANDED.scope(Cell::new(None), task);

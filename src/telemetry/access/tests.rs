@@ -204,10 +204,10 @@ fn a_query_never_appears() {
 fn people_read_pairs() {
     let line = text(|fields| {
         fields
-            .string("event", "request")
-            .number("status", 200_u16)
-            .some_string("reason", None)
-            .flag("yes", true);
+            .string(name!("event"), "request")
+            .number(name!("status"), 200_u16)
+            .some_string(name!("reason"), None)
+            .flag(name!("yes"), true);
     });
     assert_eq!(line, r#"event="request" status=200 yes=true"#);
 }

@@ -8,13 +8,12 @@ use std::{cmp::Reverse, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use hawser::{
     ir::{self, Setting, defaults},
-    proxy::{Limits, Listener, Proxy},
+    proxy::{Limits, Listener, Order, Proxy},
     table,
     telemetry::metrics::Metrics,
     tunnel, upstream,
 };
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// A running proxy.
 pub struct Running {
@@ -26,8 +25,8 @@ pub struct Running {
     pub metrics: Arc<Metrics>,
     live: Arc<table::Handle<Arc<upstream::Backend>>>,
     backends: Arc<upstream::Registry>,
-    drain: CancellationToken,
-    cut: CancellationToken,
+    drain: Order,
+    cut: Order,
     served: JoinHandle<()>,
 }
 
@@ -158,8 +157,8 @@ pub fn with_limits(rules: impl IntoIterator<Item = Rule>, limits: Limits) -> Run
     ));
     let any = "127.0.0.1:0".parse().expect("an address");
     let listener = Listener::bind(any, false).expect("a port");
-    let drain = CancellationToken::new();
-    let cut = CancellationToken::new();
+    let drain = Order::default();
+    let cut = Order::default();
     let running = Running {
         addr: listener.local_addr(),
         tunnels,
@@ -187,12 +186,12 @@ impl Running {
 
     /// Starts the shutdown.
     pub fn drain(&self) {
-        self.drain.cancel();
+        self.drain.give();
     }
 
     /// Ends what is left of the shutdown.
     pub fn cut(&self) {
-        self.cut.cancel();
+        self.cut.give();
     }
 
     /// Waits until the listener has let go of its connections.
