@@ -19,7 +19,13 @@ pub const KERNEL_BYTES: u32 = 128 * 1024;
 /// So many bytes of a client at once are an upload.
 pub(super) const UPLOAD: u64 = 64 * 1024;
 
-/// A client that is no farther than this sends 25 MB/s through [`KERNEL_BYTES`].
+/// What the kernel may keep of an upload: what waits to be read of the client, and what it was handed for the backend and
+/// has not sent. Measured to cost the least processor time of all that stay under 512 KiB together, as the kernel
+/// counts them: it is woken seldom, and has room for several frames of 64 KiB.
+const UPLOAD_READ: u32 = 192 * 1024;
+const UPLOAD_UNSENT: u32 = 32 * 1024;
+
+/// A client that is no farther than this sends 37 MB/s through [`UPLOAD_READ`].
 const NEAR: Duration = Duration::from_millis(5);
 
 /// What was known of a stall when it was looked at last.
@@ -49,10 +55,10 @@ pub(super) fn uploads(client: &impl Side, backend: &impl Side) {
     if let Some(client) = client.socket()
         && tcp::info(client).is_some_and(|info| info.round_trip <= NEAR)
     {
-        let _bounded = SockRef::from(client).set_recv_buffer_size(KERNEL_BYTES as usize);
+        let _bounded = SockRef::from(client).set_recv_buffer_size(UPLOAD_READ as usize);
     }
     if let Some(backend) = backend.socket() {
-        let _bounded = SockRef::from(backend).set_tcp_notsent_lowat(KERNEL_BYTES);
+        let _bounded = SockRef::from(backend).set_tcp_notsent_lowat(UPLOAD_UNSENT);
     }
 }
 
