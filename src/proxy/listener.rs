@@ -58,7 +58,7 @@ impl Listener {
         options.set_tcp_nodelay(true)?;
         options.set_tcp_keepalive(&upstream::keepalive())?;
         options.set_tcp_user_timeout(Some(upstream::USER_TIMEOUT))?;
-        options.set_tcp_notsent_lowat(tunnel::KERNEL_BYTES)?;
+        options.set_tcp_notsent_lowat(tunnel::UNSENT_BYTES)?;
         let socket = TcpListener::from_std(socket)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })

@@ -44,7 +44,7 @@ pub use outcome::{Cause, Initiator, Loss, Order, Outcome};
 pub use registry::{Closed, Open, Registry, Snapshot};
 pub use side::Side;
 pub use splice::{MAX_PIPES, limit_pipes};
-pub use stall::KERNEL_BYTES;
+pub use stall::UNSENT_BYTES;
 pub use watch::{GivenAway, Watch};
 pub use way::{Found, Way};
 

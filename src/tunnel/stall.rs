@@ -12,20 +12,19 @@ use crate::{ir::defaults, upstream};
 /// repetitions on a bad network.
 const LOOK: Duration = Duration::from_millis(2_500);
 
-/// What the kernel may keep of a stalled tunnel, per socket: what waits to be sent, and what waits to be read. Linux
-/// otherwise lets each grow to megabytes (`tcp_wmem`, `tcp_rmem`). Listeners hand the first on to their sockets.
-pub const KERNEL_BYTES: u32 = 128 * 1024;
+/// What the kernel may keep of a stalled tunnel, per socket: what waits to be read, and what it was handed and has not
+/// sent. Linux otherwise lets each grow to megabytes (`tcp_rmem`, `tcp_wmem`). Of all that stay under 512 KiB together, as
+/// the kernel counts them, these were measured to cost the least processor time: room for several frames of 64 KiB, and
+/// a writer that is woken seldom.
+const READ_BYTES: usize = 192 * 1024;
+
+/// Listeners hand this on to their sockets.
+pub const UNSENT_BYTES: u32 = 32 * 1024;
 
 /// So many bytes of a client at once are an upload.
 pub(super) const UPLOAD: u64 = 64 * 1024;
 
-/// What the kernel may keep of an upload: what waits to be read of the client, and what it was handed for the backend and
-/// has not sent. Measured to cost the least processor time of all that stay under 512 KiB together, as the kernel
-/// counts them: it is woken seldom, and has room for several frames of 64 KiB.
-const UPLOAD_READ: u32 = 192 * 1024;
-const UPLOAD_UNSENT: u32 = 32 * 1024;
-
-/// A client that is no farther than this sends 37 MB/s through [`UPLOAD_READ`].
+/// A client that is no farther than this sends 37 MB/s through [`READ_BYTES`].
 const NEAR: Duration = Duration::from_millis(5);
 
 /// What was known of a stall when it was looked at last.
@@ -42,7 +41,7 @@ pub(super) struct Look {
 /// `limits.writeStall` grants more than usual, so does that.
 pub(super) fn prepare(client: &impl Side, backend: &impl Side, limit: Option<Duration>) {
     if let Some(socket) = backend.socket() {
-        let _bounded = SockRef::from(socket).set_recv_buffer_size(KERNEL_BYTES as usize);
+        let _bounded = SockRef::from(socket).set_recv_buffer_size(READ_BYTES);
     }
     if limit.is_none_or(|limit| limit > defaults::WRITE_STALL) {
         set_patience(client, backend, limit);
@@ -55,10 +54,10 @@ pub(super) fn uploads(client: &impl Side, backend: &impl Side) {
     if let Some(client) = client.socket()
         && tcp::info(client).is_some_and(|info| info.round_trip <= NEAR)
     {
-        let _bounded = SockRef::from(client).set_recv_buffer_size(UPLOAD_READ as usize);
+        let _bounded = SockRef::from(client).set_recv_buffer_size(READ_BYTES);
     }
     if let Some(backend) = backend.socket() {
-        let _bounded = SockRef::from(backend).set_tcp_notsent_lowat(UPLOAD_UNSENT);
+        let _bounded = SockRef::from(backend).set_tcp_notsent_lowat(UNSENT_BYTES);
     }
 }
 
@@ -120,8 +119,8 @@ pub(super) fn look(
 pub(super) fn begins(client: &impl Side, backend: &impl Side, limit: Option<Duration>) {
     for socket in [client.socket(), backend.socket()].into_iter().flatten() {
         let socket = SockRef::from(socket);
-        let _bounded = socket.set_tcp_notsent_lowat(KERNEL_BYTES);
-        let _bounded = socket.set_recv_buffer_size(KERNEL_BYTES as usize);
+        let _bounded = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+        let _bounded = socket.set_recv_buffer_size(READ_BYTES);
     }
     set_patience(client, backend, limit);
 }
