@@ -56,16 +56,21 @@ pub(super) async fn ask(
     socket.write_all(&head).await.map_err(closed)?;
     drop(head);
     let mut read = BytesMut::with_capacity(FIRST_READ);
-    loop {
-        match switched(&mut read) {
+    // A reset behind an answer does not undo the answer.
+    while let Ok(more @ 1..) = socket.read_buf(&mut read).await {
+        let before = read.len().saturating_sub(more);
+        // A head ends with a line: one that comes byte by byte is not parsed that often.
+        let is_worth_it = before == 0 || read.iter().skip(before).any(|byte| *byte == b'\n');
+        let parsed = if is_worth_it {
+            switched(&mut read)
+        } else {
+            Parsed::Partial
+        };
+        match parsed {
             Parsed::Switched(head) => return Ok(Reply::Switched(head, socket, read.freeze())),
             Parsed::Other => break,
             Parsed::Partial if read.len() >= ANSWER_BYTES => break,
             Parsed::Partial => {}
-        }
-        // A reset behind an answer does not undo the answer.
-        if !matches!(socket.read_buf(&mut read).await, Ok(1..)) {
-            break;
         }
     }
     let answer = Answer {

@@ -6,6 +6,7 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -90,12 +91,17 @@ pub(super) async fn serve(
     let cut = shutdown.cut.clone();
     let metrics = proxy.metrics.clone();
     // Boxed: it is kilobytes, and would be moved several times on its way to its task, and out of it.
-    let requests = Box::pin(requests(stream, peer, slot, proxy, shutdown));
+    let requests = in_place(|| requests(stream, peer, slot, proxy, shutdown));
     tokio::select! {
         biased;
         () = cut.given() => {}
         () = isolated(&metrics, peer, requests) => {}
     }
+}
+
+/// A boxed future that is made where it stays: `Box::pin` makes it first and then moves it, which are kilobytes.
+fn in_place<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 /// Keeps a panic to itself.
@@ -132,7 +138,7 @@ async fn requests(
     let answer = service_fn(|request| {
         let connection = connection.clone();
         // Boxed, so that an idle connection does not hold the room for a request.
-        Box::pin(async move { Ok::<_, Infallible>(service::answer(&connection, request).await) })
+        in_place(|| async move { Ok::<_, Infallible>(service::answer(&connection, request).await) })
     });
     // No time limits and no limits of heads here: the gate has both, and answers what hyper would cut off.
     let mut http = http1::Builder::new()
@@ -148,7 +154,7 @@ async fn requests(
             // here, and add a `close` to the `Upgrade` of a 101. Their answers say `Connection: close` anyway.
             let control = &connection.control;
             if control.is_used() && !control.is_reading() && !control.may_be_tunnel() {
-                std::pin::Pin::new(&mut http).graceful_shutdown();
+                Pin::new(&mut http).graceful_shutdown();
             }
             tokio::select! {
                 ended = &mut http => ended,

@@ -9,8 +9,8 @@ pub(super) struct Counts {
     pub(super) bytes: u64,
     /// Messages and control frames that were passed on, by [`Kind`].
     pub(super) messages: [u32; Kind::ALL.len()],
-    /// Fragments that are small and end no message.
-    pub(super) fragments: u32,
+    /// Small frames that are none of these: fragments that end no message, and control frames of a reserved opcode.
+    pub(super) small: u32,
 }
 
 impl Counts {
@@ -28,7 +28,7 @@ impl Counts {
         for (count, before) in since.messages.iter_mut().zip(before.messages) {
             *count = count.wrapping_sub(before);
         }
-        since.fragments = since.fragments.wrapping_sub(before.fragments);
+        since.small = since.small.wrapping_sub(before.small);
         since
     }
 
@@ -40,7 +40,7 @@ impl Counts {
 
     /// What a limit of messages counts: also what costs as much as a message and is none.
     pub(super) fn charged(&self) -> u32 {
-        let frames = self.messages.iter().chain([&self.fragments]);
+        let frames = self.messages.iter().chain([&self.small]);
         frames.fold(0, |sum, count| sum.wrapping_add(*count))
     }
 }

@@ -143,7 +143,7 @@ impl Passage {
                         let length = self.tracker.left().saturating_add(bytes as u64);
                         self.large = length >= LARGE_FRAME;
                         if !dropped && length <= SMALL_FRAME && !self.tracker.ends_message(ended) {
-                            counts.fragments = counts.fragments.wrapping_add(1);
+                            counts.small = counts.small.wrapping_add(1);
                         }
                     }
                 }
@@ -200,7 +200,11 @@ impl Passage {
             return Fate::Goes;
         }
         self.active = true;
-        counts.message(control.kind);
+        if control.kind.is_some() {
+            counts.message(control.kind);
+        } else {
+            counts.small = counts.small.wrapping_add(1);
+        }
         if control.kind != Some(Kind::Close) {
             return Fate::Passes;
         }

@@ -8,7 +8,7 @@ use crate::ws::close;
 
 /// From the decision to end a tunnel until its Close may interrupt a fragmented message: most messages are
 /// over by then.
-const MESSAGE_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const MESSAGE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// From the decision until the backend gets its Close if the client has not answered: frames that were on
 /// their way have arrived by then.

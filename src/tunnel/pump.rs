@@ -21,7 +21,7 @@ use super::{
     flow::{Flow, SCRATCH_BYTES, Turn},
     outcome::{Cause, Initiator, Loss, Order, Verdict},
     passage::{Place, To},
-    phase::{ENDING, Ending, Patience, Phase},
+    phase::{ENDING, Ending, MESSAGE_PATIENCE, Patience, Phase},
     pings::{Pings, Silent},
     rates::Rates,
     side::Side,
@@ -162,8 +162,11 @@ impl<C: Side, B: Side> Pump<C, B> {
             uploads: false,
             active: now,
             lifetime: policy.timeouts.max_lifetime.value.and_then(|longest| {
-                // A fleet that connected together does not end together.
-                now.checked_add(longest.mul_f64(1.0 - LIFETIME_SPREAD * fastrand::f64()))
+                // A fleet that connected together does not end together, and a Close may have to wait for its place.
+                let spread = longest.mul_f64(LIFETIME_SPREAD);
+                let wait = MESSAGE_PATIENCE.min(spread / 2);
+                let early = wait + (spread - wait).mul_f64(fastrand::f64());
+                now.checked_add(longest.saturating_sub(early))
             }),
             pings: Pings::new(&policy.keepalive, now).map(Box::new),
             doubts: None,

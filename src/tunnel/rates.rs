@@ -139,7 +139,7 @@ mod tests {
         Counts {
             bytes,
             messages: [texts, 0, 0, 0, 0],
-            fragments: 0,
+            small: 0,
         }
     }
 

@@ -257,19 +257,19 @@ impl Tracker {
 
     /// A data frame, or a control frame that is too long to be one.
     fn data<'b>(&mut self, header: &Header, bytes: &'b [u8], rules: &Rules) -> Step<'b> {
+        if header.payload > rules.frame {
+            return Step::Broken(Violation::FrameTooBig);
+        }
+        let before = if header.opcode() == 0 {
+            self.message
+        } else {
+            0
+        };
+        let message = before.saturating_add(header.payload);
+        if message > rules.message {
+            return Step::Broken(Violation::MessageTooBig);
+        }
         if !header.is_control() {
-            let before = if header.opcode() == 0 {
-                self.message
-            } else {
-                0
-            };
-            let message = before.saturating_add(header.payload);
-            if header.payload > rules.frame {
-                return Step::Broken(Violation::FrameTooBig);
-            }
-            if message > rules.message {
-                return Step::Broken(Violation::MessageTooBig);
-            }
             self.message = message;
             if header.opcode() != 0 {
                 self.text = header.opcode() == 1;

@@ -106,6 +106,8 @@ async fn serve(
     loop {
         let step = tokio::select! {
             biased;
+            // First: a GOAWAY is before what a tunnel says at the same time.
+            step = end.step() => step,
             ended = http.as_mut() => {
                 if let Err(error) = ended {
                     // Clients that left, or that broke a rule and were told so.
@@ -113,7 +115,6 @@ async fn serve(
                 }
                 return;
             }
-            step = end.step() => step,
         };
         match step {
             Step::Goaway => http.as_mut().graceful_shutdown(),

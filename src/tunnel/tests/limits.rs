@@ -262,7 +262,8 @@ async fn bytes_per_second_are_kept_by_waiting() {
 #[tokio::test(start_paused = true)]
 async fn pings_and_small_fragments_count_as_messages() {
     let fragments = [fragment(0x01, b"a"), fragment(0x00, b"b").repeat(999)].concat();
-    for flood in [fragment(0x89, b"").repeat(1000), fragments] {
+    let reserved = fragment(0x8b, b"").repeat(1000);
+    for flood in [fragment(0x89, b"").repeat(1000), fragments, reserved] {
         let mut kit = limited(|policy| {
             policy.limits.messages_per_second = Setting::field(Some(100));
         })

@@ -353,6 +353,23 @@ fn first_violation(frames: &[(u8, u8)], rules: &Rules, mask: Option<[u8; 4]>) ->
     None
 }
 
+/// What is too long to be a control frame passes where nothing forbids it, but not beyond a limit.
+#[rstest]
+#[case::frame(Rules { frame: 1000, ..Rules::NONE }, Some(Violation::FrameTooBig))]
+#[case::message(Rules { message: 1000, ..Rules::NONE }, Some(Violation::MessageTooBig))]
+#[case::fits(Rules { frame: 1 << 40, message: 1 << 40, strict: None }, None)]
+fn limits_hold_for_any_opcode(#[case] rules: Rules, #[case] expected: Option<Violation>) {
+    for first in [0x88, 0x89, 0x8a, 0x8b, 0x8f] {
+        let mut bytes = vec![first, 127];
+        bytes.extend((1_u64 << 40).to_be_bytes());
+        let violation = match Tracker::default().next(&bytes, &rules) {
+            Step::Broken(violation) => Some(violation),
+            _ => None,
+        };
+        assert_eq!(violation, expected, "{first:#x}");
+    }
+}
+
 #[test]
 fn a_length_over_the_limit_is_refused_by_its_header_alone() {
     let rules = Rules {

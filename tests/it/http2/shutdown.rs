@@ -3,6 +3,8 @@
 use futures_util::{SinkExt, StreamExt, future::join_all};
 use tokio_tungstenite::tungstenite::Message;
 
+use rstest::rstest;
+
 use crate::kit::{
     eventually, hawser, manifest, origin,
     proxy::{self, rule},
@@ -144,12 +146,15 @@ async fn the_process_closes_tunnels_with_1012_and_exits_0() {
 }
 
 /// A browser that was told GOAWAY makes its new connection elsewhere: told afterwards, it would come back.
+#[rstest]
+#[case("1s")]
+#[case("0s")]
 #[tokio::test]
-async fn the_process_says_goaway_before_the_first_close() {
+async fn the_process_says_goaway_before_the_first_close(#[case] window: &str) {
     const TUNNELS: u32 = 10;
     let echo = origin::echo().await;
     let yaml = manifest::websocket("chat", "/ws", &[echo.addr]);
-    let flags = ["--drain-delay", "0s", "--drain-window", "1s"];
+    let flags = ["--drain-delay", "0s", "--drain-window", window];
     let mut hawser = hawser::with_flags(&yaml, &flags).await;
     let mut client = frames::raw(hawser.http).await;
     let head = frames::block(&[
