@@ -124,7 +124,10 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
         .on_thread_stop(batch::before_sleep)
         .build()
     {
-        Ok(runtime) => runtime.block_on(future),
+        Ok(runtime) => {
+            drop(runtime.spawn(batch::sweep()));
+            runtime.block_on(future)
+        }
         Err(error) => {
             eprintln!("hawser: the runtime cannot start: {error}");
             ExitCode::FAILURE

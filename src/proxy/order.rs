@@ -37,7 +37,8 @@ impl Order {
     /// Returns when it is given.
     pub async fn given(&self) {
         let mut woken = pin!(self.wakes.cancelled());
-        // Who will be woken. As long as that is who asks, asking again changes nothing.
+        // Who will be woken, as every `Pending` of the token promises. As long as that is who asks, asking again
+        // changes nothing.
         let mut known: Option<Waker> = None;
         poll_fn(|cx| {
             let waker = cx.waker();

@@ -1,7 +1,7 @@
 //! One line per HTTP request, one when a tunnel opens and one when it ends. All have the target `hawser::access`.
 //!
 //! Invariant: no query string and no value of Cookie, Authorization or Sec-WebSocket-Protocol ever appears; every field is
-//! escaped and at most 1 KiB long.
+//! cut to 1 KiB and escaped.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,12 +10,13 @@ use tracing::Level;
 use super::{
     RequestId, batch,
     fields::{Fields, name},
-    json, log,
+    json,
+    log::{self, Format},
 };
 use crate::ir;
 
 /// Names these lines in `--log-level`.
-const TARGET: &str = "hawser::access";
+pub(super) const TARGET: &str = "hawser::access";
 
 /// What is known about a request at its end.
 #[derive(Debug, Default)]
@@ -187,13 +188,10 @@ fn route(fields: &mut Fields<'_>, id: &ir::RouteId) {
 
 /// A line with these fields, if the level of the log allows it.
 fn write(fields: impl FnOnce(&mut Fields<'_>)) {
-    if !tracing::enabled!(target: TARGET, Level::INFO) {
-        return;
-    }
-    if log::is_json() {
-        batch::line(|line| json_line(line, fields));
-    } else {
-        tracing::info!(target: TARGET, "{}", text(fields));
+    match log::access() {
+        Some(Format::Json) => batch::line(|line| json_line(line, fields)),
+        Some(Format::Text) => tracing::info!(target: TARGET, "{}", text(fields)),
+        None => {}
     }
 }
 

@@ -85,7 +85,7 @@ impl<'l> Fields<'l> {
     #[inline]
     pub(super) fn number(&mut self, name: &Name, value: impl itoa::Integer) -> &mut Self {
         self.field(name, |line| {
-            line.push_str(itoa::Buffer::new().format(value))
+            line.push_str(itoa::Buffer::new().format(value));
         })
     }
 
@@ -93,7 +93,7 @@ impl<'l> Fields<'l> {
     #[inline]
     pub(super) fn flag(&mut self, name: &Name, value: bool) -> &mut Self {
         self.field(name, |line| {
-            line.push_str(if value { "true" } else { "false" })
+            line.push_str(if value { "true" } else { "false" });
         })
     }
 
@@ -137,7 +137,7 @@ pub(super) use name;
 
 /// What stands for itself between quotes, in whatever format.
 fn is_plain(byte: u8) -> bool {
-    (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\')
+    matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')
 }
 
 /// Escapes what could start a new line or steer a terminal, in whatever format the line is written, and cuts to

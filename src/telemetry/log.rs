@@ -14,7 +14,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::{batch::Stderr, json::Json};
+use super::{access, batch::Stderr, json::Json};
 
 /// `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -75,16 +75,26 @@ pub fn init(format: Option<Format>, level: &str) -> Result<(), InitError> {
     subscriber(format, parse(level)?, colours, Stderr)
         .try_init()
         .map_err(InitError::Again)?;
-    JSON.store(format == Format::Json, Ordering::Relaxed);
+    // The filter never changes, and to ask it costs more than a line.
+    let wanted = tracing::enabled!(target: access::TARGET, tracing::Level::INFO);
+    ACCESS_JSON.store(wanted && format == Format::Json, Ordering::Relaxed);
+    ACCESS_TEXT.store(wanted && format == Format::Text, Ordering::Relaxed);
     Ok(())
 }
 
-/// Whether access lines are JSON, which goes around the subscriber.
-static JSON: AtomicBool = AtomicBool::new(false);
+/// Whether access lines are wanted as JSON, which goes around the subscriber, or as text, which does not.
+static ACCESS_JSON: AtomicBool = AtomicBool::new(false);
+static ACCESS_TEXT: AtomicBool = AtomicBool::new(false);
 
-/// Whether [`init`] chose JSON.
-pub(super) fn is_json() -> bool {
-    JSON.load(Ordering::Relaxed)
+/// The format of access lines, if [`init`] was told to write any.
+pub(super) fn access() -> Option<Format> {
+    if ACCESS_JSON.load(Ordering::Relaxed) {
+        Some(Format::Json)
+    } else if ACCESS_TEXT.load(Ordering::Relaxed) {
+        Some(Format::Text)
+    } else {
+        None
+    }
 }
 
 /// Checks a level without setting anything up, for the command line.

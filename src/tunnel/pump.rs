@@ -165,7 +165,7 @@ impl<C: Side, B: Side> Pump<C, B> {
                 // A fleet that connected together does not end together, and a Close may have to wait for its place.
                 let spread = longest.mul_f64(LIFETIME_SPREAD);
                 let wait = MESSAGE_PATIENCE.min(spread / 2);
-                let early = wait + (spread - wait).mul_f64(fastrand::f64());
+                let early = wait + spread.saturating_sub(wait).mul_f64(fastrand::f64());
                 now.checked_add(longest.saturating_sub(early))
             }),
             pings: Pings::new(&policy.keepalive, now).map(Box::new),

@@ -203,7 +203,7 @@ where
             let error = error.into_error();
             if let Some(request) = unsent {
                 SendError::Unsent(Box::new(request), error)
-            } else if kept.awaited.is_exceeded() {
+            } else if kept.awaited.is_refused() {
                 SendError::Final(PoolError::Interim)
             } else if error.is_user() {
                 SendError::Final(PoolError::RequestBody(error))

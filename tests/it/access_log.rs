@@ -126,3 +126,19 @@ async fn each_request_has_its_line_also_when_it_is_the_last_thing() {
         assert!(numbers.iter().copied().eq(0..REQUESTS), "{numbers:?}");
     }
 }
+
+#[tokio::test]
+async fn access_lines_can_be_turned_off() {
+    let backend = raw::backend(raw::ok, Then::Again).await;
+    let yaml = manifest::websocket("a", "/", &[backend.addr]);
+    let mut hawser = hawser::with_flags(&yaml, &["--log-level", "info,hawser::access=off"]).await;
+    let mut client = raw::send(hawser.http, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    client.response().await;
+    hawser.signal("TERM");
+    assert!(hawser.ended().await.success());
+    eventually("the last line", async || {
+        (hawser.said("ended") == 1).then_some(())
+    })
+    .await;
+    assert_eq!(access(&hawser), Vec::<Value>::new());
+}

@@ -169,6 +169,11 @@ fn nothing_that_a_client_sends_breaks_a_line() {
         }
         .fields(fields);
     });
+    for json in [&of_request[0], &of_tunnel[0]] {
+        let line: serde_json::Value = serde_json::from_str(json).expect(json);
+        assert!(line["path"].is_string(), "{json}");
+        assert_eq!(line["path"], line["rule"], "{json}");
+    }
     for text in of_request.into_iter().chain(of_tunnel) {
         assert_eq!(text.lines().count(), 1, "{text}");
         let bad = text.chars().find(|c| *c != '\n' && is_unsafe(*c));

@@ -9,7 +9,10 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     task::{Context, Poll, ready},
 };
@@ -22,6 +25,8 @@ struct State {
     /// The request has no answer yet.
     awaited: AtomicBool,
     read: AtomicUsize,
+    /// Nothing more was read.
+    refused: AtomicBool,
 }
 
 /// The side of who sends requests.
@@ -32,7 +37,7 @@ impl Awaited {
     /// A request is about to be sent.
     pub(super) fn begin(&self) {
         self.0.read.store(0, Relaxed);
-        self.0.awaited.store(true, Relaxed);
+        self.0.awaited.store(true, Release);
     }
 
     /// The head of its answer is here.
@@ -40,20 +45,21 @@ impl Awaited {
         self.0.awaited.store(false, Relaxed);
     }
 
-    /// Whether so much came that nothing more is read.
-    pub(super) fn is_exceeded(&self) -> bool {
-        self.0.is_exceeded()
+    /// Whether so much came that nothing more was read.
+    pub(super) fn is_refused(&self) -> bool {
+        self.0.refused.load(Relaxed)
     }
 }
 
 impl State {
     fn is_exceeded(&self) -> bool {
-        self.awaited.load(Relaxed) && self.read.load(Relaxed) >= MAX_BYTES
+        self.awaited.load(Acquire) && self.read.load(Relaxed) >= MAX_BYTES
     }
 }
 
-/// Bytes of interim responses and a head. More than one read takes, so that a body behind the head never counts.
-pub(super) const MAX_BYTES: usize = super::MAX_BUFFER_BYTES + super::MAX_HEAD_BYTES;
+/// After so many bytes of interim responses and a head nothing more is read. hyper may take 120 KiB at once, and the head
+/// may have come before: what is behind a head never counts.
+pub(super) const MAX_BYTES: usize = 160 * 1024;
 
 /// A connection to a backend that ends when too much comes before an answer.
 #[derive(Debug)]
@@ -78,6 +84,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Answers<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.state.is_exceeded() {
+            this.state.refused.store(true, Relaxed);
             return Poll::Ready(Err(io::Error::other("too much before an answer")));
         }
         let before = buffer.filled().len();

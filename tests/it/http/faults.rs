@@ -170,7 +170,7 @@ async fn a_backend_that_does_not_answer_properly(
 
 #[rstest]
 #[case::large_head(format!("HTTP/1.1 200 OK\r\nX-A: {}\r\n\r\n", "x".repeat(200_000)), "http_response_header_section_size")]
-#[case::interim(format!("{}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(5_000)), "http_protocol_error")]
+#[case::interim(format!("{}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(20_000)), "http_protocol_error")]
 #[tokio::test]
 async fn a_backend_that_says_too_much(#[case] answer: String, #[case] reason: &str) {
     let backend = raw::backend(move |_| answer.clone().into(), Then::Wait).await;
