@@ -21,7 +21,7 @@ const FULL: usize = 16 * 1024;
 const PIECE: usize = 4096;
 
 /// Longest time that a line waits: a thread that always has something to do never sleeps.
-const LONGEST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// Lines that wait.
 #[derive(Default)]
