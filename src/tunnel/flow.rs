@@ -153,15 +153,17 @@ impl Flow {
         {
             return self.poll_pipe(turn, from, destination, pipe, allowance) || moved;
         }
-        // Of the next large frame only the header is read here.
-        let header_only =
-            sockets.is_some() && self.passage.expects_large() && self.held.len() < LONGEST_HEADER;
-        let wanted = if header_only {
-            LONGEST_HEADER - self.held.len()
-        } else {
-            READ_BYTES
-        };
         let kept = self.held.len();
+        let wanted = match self.passage.may_be_followed() {
+            // Only to the end of the next header, however the frames lay in what was read before: the rest of the next
+            // large frame is not copied.
+            Some(left) if sockets.is_some() && kept < LONGEST_HEADER => {
+                let header = LONGEST_HEADER - kept;
+                usize::try_from(left).map_or(READ_BYTES, |left| left.saturating_add(header))
+            }
+            _ => READ_BYTES,
+        }
+        .min(READ_BYTES);
         let end = scratch.len().min(kept + wanted.min(allowance));
         let (Some(front), true) = (scratch.get_mut(..kept), kept < end) else {
             return moved;

@@ -346,9 +346,9 @@ impl Passage {
         self.left() >= LARGE_FRAME
     }
 
-    /// Whether the next byte starts a frame, and that may be a large one.
-    pub(super) fn expects_large(&self) -> bool {
-        self.large && self.tracker.at_frame_start()
+    /// Behind a large frame, of which so many bytes are to come, there may be another one.
+    pub(super) fn may_be_followed(&self) -> Option<u64> {
+        self.large.then(|| self.left())
     }
 
     /// Whether a Close of our own waits for its place.
@@ -412,12 +412,20 @@ mod tests {
             frame.resize(4 + payload, 7);
             let done = passage.pass(&frame, &Rules::NONE, &mut Counts::default(), |_, _| {});
             assert_eq!(done, frame.len());
-            passage.expects_large()
+            passage.may_be_followed()
         };
-        assert!(pass(0x82, 40_000));
-        assert!(!pass(0x82, 200));
-        assert!(pass(0x82, 40_000));
+        assert_eq!(pass(0x82, 40_000), Some(0));
+        assert_eq!(pass(0x82, 200), None);
+        assert_eq!(pass(0x82, 40_000), Some(0));
         // Or each read of a flood would be as small as a header.
-        assert!(!pass(0x89, 0));
+        assert_eq!(pass(0x89, 0), None);
+        passage.pass(
+            &[0x82, 126, 0xff, 0xff],
+            &Rules::NONE,
+            &mut Counts::default(),
+            |_, _| {},
+        );
+        passage.skip(65_525, &mut Counts::default());
+        assert_eq!(passage.may_be_followed(), Some(10));
     }
 }

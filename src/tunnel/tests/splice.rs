@@ -1,6 +1,21 @@
 //! Large frames: moved without a copy, and nothing of them is lost, added or out of place.
 
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
 use super::*;
+use crate::tunnel::{
+    counts::Counts,
+    flow::{Flow, SCRATCH_BYTES, Turn},
+    passage::To,
+    side::Side,
+};
 
 /// A payload in which every place looks different.
 fn payload(length: usize) -> Vec<u8> {
@@ -152,4 +167,100 @@ async fn a_reader_that_stops_gets_everything_in_order_when_it_goes_on() {
         }
         left -= count;
     }
+}
+
+/// A socket that counts what is copied out of it.
+struct Counted {
+    socket: TcpStream,
+    copied: usize,
+}
+
+impl Side for Counted {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(&self.socket)
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        self.copied += buffer.filled().len() - before;
+        read
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// Frames of the size of a read, of which the first one begins inside of a read: all the others do, too, if it goes on with
+/// reads of that size.
+#[tokio::test]
+async fn large_frames_are_not_copied_wherever_they_begin() {
+    let (mut sender, source) = pair().await;
+    let (mut receiver, mut destination) = pair().await;
+    let bytes = [frame(b"small"), frame(&payload(65_536)).repeat(200)].concat();
+    let total = bytes.len();
+    let sent = bytes.clone();
+    let sending = tokio::spawn(async move {
+        sender.write_all(&sent).await.unwrap();
+        sender
+    });
+    let receiving = tokio::spawn(async move {
+        let mut got = vec![0; total];
+        receiver.read_exact(&mut got).await.unwrap();
+        got
+    });
+    let mut source = Counted {
+        socket: source,
+        copied: 0,
+    };
+    let mut flow = Flow::new(To::Client, true, None);
+    let (mut scratch, mut counts) = (vec![0; SCRATCH_BYTES], Counts::default());
+    let limits = ir::Limits::default();
+    poll_fn(|cx| {
+        loop {
+            let mut turn = Turn {
+                cx,
+                scratch: &mut scratch,
+                counts: &mut counts,
+            };
+            let moved = flow.poll(
+                &mut turn,
+                &mut source,
+                &mut destination,
+                &Rules::NONE,
+                &limits,
+            );
+            if counts.bytes == total as u64 && flow.blocked().is_none() {
+                return Poll::Ready(());
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+    assert!(receiving.await.unwrap() == bytes);
+    drop(sending.await.unwrap());
+    assert!(source.copied < total / 2, "{} of {total}", source.copied);
 }
