@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::OnceLock,
 };
 
 use tracing::Subscriber;
@@ -76,25 +76,18 @@ pub fn init(format: Option<Format>, level: &str) -> Result<(), InitError> {
         .try_init()
         .map_err(InitError::Again)?;
     // The filter never changes, and to ask it costs more than a line.
-    let wanted = tracing::enabled!(target: access::TARGET, tracing::Level::INFO);
-    ACCESS_JSON.store(wanted && format == Format::Json, Ordering::Relaxed);
-    ACCESS_TEXT.store(wanted && format == Format::Text, Ordering::Relaxed);
+    if tracing::enabled!(target: access::TARGET, tracing::Level::INFO) {
+        let _once = ACCESS.set(format);
+    }
     Ok(())
 }
 
-/// Whether access lines are wanted as JSON, which goes around the subscriber, or as text, which does not.
-static ACCESS_JSON: AtomicBool = AtomicBool::new(false);
-static ACCESS_TEXT: AtomicBool = AtomicBool::new(false);
+/// The format of access lines. As JSON they go around the subscriber.
+static ACCESS: OnceLock<Format> = OnceLock::new();
 
 /// The format of access lines, if [`init`] was told to write any.
 pub(super) fn access() -> Option<Format> {
-    if ACCESS_JSON.load(Ordering::Relaxed) {
-        Some(Format::Json)
-    } else if ACCESS_TEXT.load(Ordering::Relaxed) {
-        Some(Format::Text)
-    } else {
-        None
-    }
+    ACCESS.get().copied()
 }
 
 /// Checks a level without setting anything up, for the command line.
