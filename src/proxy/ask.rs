@@ -25,13 +25,17 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{MAX_INTERIM_RESPONSES, connection::Connection, error::BackendError};
+use super::{connection::Connection, error::BackendError};
 
 /// Largest head of an answer to a handshake.
 const ANSWER_BYTES: usize = 16 * 1024;
 
 /// Most field lines of an answer to a handshake.
 const ANSWER_HEADERS: usize = 100;
+
+/// Interim (1xx) responses that a backend may send before the real one. Nobody needs more than a few;
+/// they are consumed, because hyper cannot pass them on.
+const MAX_INTERIM_RESPONSES: usize = 16;
 
 /// First read of an answer: what nearly all of them have.
 const FIRST_READ: usize = 1024;

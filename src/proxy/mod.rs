@@ -37,10 +37,6 @@ use crate::{telemetry::metrics::Metrics, tunnel, upstream};
 pub use listener::Listener;
 pub use order::Order;
 
-/// Interim (1xx) responses that a backend may send before the real one. Nobody needs more than a few;
-/// they are consumed, because hyper cannot pass them on.
-const MAX_INTERIM_RESPONSES: usize = 16;
-
 /// Endpoints that one request tries before it gives up: the first and at most two more.
 const MAX_ATTEMPTS: usize = 3;
 
