@@ -52,9 +52,7 @@ fn every_ci_file_passes_a_dry_run_without_a_warning() {
             .replace("kind: KIND,", &format!("kind: {kind},"))
             .replace("KIND", &singular);
         plane.kubectl(&["apply", "-f", "-"], &crd).text();
-        let crd = format!("crd/{singular}s.monitoring.coreos.com");
-        let wait = ["wait", "--for=condition=Established", "--timeout=30s", &crd];
-        plane.kubectl(&wait, "").text();
+        plane.established(&format!("{singular}s.monitoring.coreos.com"));
     }
     for (name, values) in ci_files() {
         let rendered = try_render(&["--values", values.to_str().expect("UTF-8")]).expect(&name);
@@ -159,13 +157,7 @@ fn routes_survive_upgrades_and_an_uninstall() {
     ] {
         assert!(notes.contains(&line), "{line}: {notes}");
     }
-    let established = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd/websocketroutes.hawser.dev",
-    ];
-    kubectl(&established).text();
+    plane.established("websocketroutes.hawser.dev");
     // The route of the notes, as they give it.
     let (_, route) = notes.split_once("<<'YAML'\n").expect("a manifest");
     let (route, _) = route.split_once("   YAML").expect("its end");

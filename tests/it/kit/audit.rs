@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::control_plane::ControlPlane;
+use super::{control_plane::ControlPlane, eventually};
 
 /// The audit log of a control plane.
 pub struct Audit {
@@ -55,6 +55,17 @@ impl fmt::Debug for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Waits until `count` of what is looked for is in a log; panics if it is more.
+pub async fn exactly(count: usize, what: &str, look: impl Fn() -> Vec<Entry>) -> Vec<Entry> {
+    let found = eventually(&format!("{what}: {count} in the audit log"), async || {
+        let found = look();
+        (found.len() >= count).then_some(found)
+    })
+    .await;
+    assert_eq!(found.len(), count, "{what}: {found:#?}");
+    found
 }
 
 impl ControlPlane {

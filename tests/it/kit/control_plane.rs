@@ -41,7 +41,7 @@ use parking_lot::Mutex;
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use serde_json::json;
 
-use super::{eventually, janitor::Folder, netns::Netns, process::Process, within};
+use super::{DEADLINE, eventually, janitor::Folder, netns::Netns, process::Process, within};
 use certificates::{Authority, Credential};
 pub use shared::{Handle, Shared};
 
@@ -492,14 +492,22 @@ impl ControlPlane {
         let crd = crd.to_str().expect("a path in UTF-8");
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", crd];
         self.kubectl(&apply, "").text();
-        let wait = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "-f",
-            crd,
-        ];
-        self.kubectl(&wait, "").text();
+        self.established("websocketroutes.hawser.dev");
+    }
+
+    /// Waits until a CRD is served. `kubectl wait` fails at once while there are no conditions yet
+    /// (kubernetes/kubernetes#66439).
+    pub fn established(&self, name: &str) {
+        let status = r#"jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
+        let start = Instant::now();
+        loop {
+            let said = self.kubectl(&["get", "crd", name, "-o", status], "").text();
+            if said == "True" {
+                return;
+            }
+            let waited = start.elapsed();
+            assert!(waited < DEADLINE, "{name} is not served: {said:?}");
+        }
     }
 
     /// A token of a ServiceAccount, which is made if it does not exist; an empty audience is the API server's own.

@@ -14,6 +14,7 @@ use super::{
     install::{Install, Sockets},
 };
 use crate::kit::{
+    audit,
     control_plane::{ADDRESS, ControlPlane, PORT},
     faults::Cut,
     within,
@@ -368,16 +369,13 @@ fn the_leader_does_not_reach_a_replica() {
         scene.all_go_on().await;
         scene.install.handshakes("chat", 12).await;
         scene.install.no_fight(mark, &scene.quiet);
-        let conditions = scene
-            .install
-            .writes(mark)
-            .into_iter()
-            .filter(|entry| entry.name == "changing" && !entry.uri.contains("hawser-counts"));
-        assert_eq!(
-            conditions.count(),
-            3,
-            "Pending, ReplicaUnreachable, Programmed"
-        );
+        let what = "conditions: Pending, ReplicaUnreachable, Programmed";
+        audit::exactly(3, what, || {
+            let mut writes = scene.install.writes(mark);
+            writes.retain(|entry| entry.name == "changing" && !entry.uri.contains("hawser-counts"));
+            writes
+        })
+        .await;
         assert_eq!(scene.install.switch.refused(), 0);
     });
 }

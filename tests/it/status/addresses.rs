@@ -1,7 +1,7 @@
 //! The ADDRESS of an Ingress.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use super::{Site, plane, site::text};
-use crate::kit::{eventually, manifest, within};
+use crate::kit::{audit, eventually, manifest, within};
 
 const INGRESSES: usize = 1000;
 
@@ -85,29 +85,25 @@ fn a_thousand_ingresses_get_their_address_in_one_write_each() {
             .filter(|line| line.contains(" 203.0.113.7 "))
             .count();
         assert_eq!(with_address, INGRESSES, "{table}");
-        let mut writes = BTreeMap::new();
-        for write in site
-            .writes(mark)
-            .iter()
-            .filter(|write| write.resource == "ingresses")
-        {
+        let writes = audit::exactly(INGRESSES, "writes, one for each", || {
+            let mut writes = site.writes(mark);
+            writes.retain(|write| write.resource == "ingresses");
+            writes
+        })
+        .await;
+        for write in &writes {
             assert_eq!(
                 (write.code, write.subresource.as_str()),
                 (200, "status"),
                 "{write:?}"
             );
-            *writes.entry(write.name.clone()).or_insert(0) += 1;
         }
-        let more: Vec<_> = writes.iter().filter(|(_, count)| **count != 1).collect();
-        assert_eq!((writes.len(), more), (INGRESSES, vec![]), "one write each");
-        assert!(!writes.contains_key("foreign"));
+        let names: BTreeSet<_> = writes.iter().map(|write| write.name.as_str()).collect();
+        assert_eq!(names.len(), INGRESSES);
+        assert!(!names.contains("foreign"));
         // 50 a second, and those of one second at once.
         let mut times: Vec<jiff::Timestamp> = Vec::new();
-        for write in site
-            .writes(mark)
-            .iter()
-            .filter(|it| it.subresource == "status")
-        {
+        for write in &writes {
             times.push(write.at.parse().expect("a time"));
         }
         times.sort();
