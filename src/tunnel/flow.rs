@@ -240,8 +240,11 @@ impl Flow {
             Poll::Ready(Ok(bytes)) => {
                 self.heard = true;
                 turn.counts.bytes += bytes as u64;
-                self.passage.skip(bytes as u64, turn.counts);
+                let own = self.passage.skip(bytes as u64, turn.counts);
                 self.out.push_pipe(pipe);
+                if let Some(own) = own {
+                    self.out.push(&own);
+                }
                 self.poll_out(cx, to);
                 return true;
             }

@@ -307,10 +307,11 @@ impl Passage {
         self.own = None;
     }
 
-    /// Passes over payload that was moved without a look at it.
-    pub(super) fn skip(&mut self, bytes: u64, counts: &mut Counts) {
+    /// Passes over payload that was moved without a look at it. The frame of our own that has its place behind it.
+    pub(super) fn skip(&mut self, bytes: u64, counts: &mut Counts) -> Option<Vec<u8>> {
         self.active = true;
         counts.message(self.tracker.skip(bytes));
+        self.place_own()
     }
 
     /// The source is to answer this ping; the answer goes no further.

@@ -97,11 +97,12 @@ impl Pings {
             && now >= self.next
         {
             self.next = now + interval;
-            if self.client.is_some() {
-                send(down, up);
+            let waits = keepalive.timeout.value.is_some();
+            if let Some(ping) = &mut self.client {
+                ping.send(down, up, waits);
             }
-            if self.backend.is_some() {
-                send(up, down);
+            if let Some(ping) = &mut self.backend {
+                ping.send(up, down, waits);
             }
         }
     }
@@ -156,19 +157,26 @@ impl Ping {
         self.sent = Some(now);
         // Of several pings the last one may be the only one that is answered (RFC 6455 section 5.5.3), and another one
         // may have come from the other side.
-        if let (false, Some(payload)) = (to.ping_waits(), from.passage.pinged()) {
-            self.again |= to.put_ping(payload);
-        }
+        self.repeat(to, from);
         false
     }
-}
 
-/// A ping, unless one is still to be answered.
-fn send(to: &mut Flow, from: &mut Flow) {
-    if !from.passage.awaits_pong() {
-        let payload = fastrand::u64(..).to_be_bytes();
-        if to.put_ping(payload) {
-            from.passage.expect_pong(payload);
+    /// Sends a ping. While one is still to be answered only where nobody `waits` for answers, and then the same one.
+    fn send(&mut self, to: &mut Flow, from: &mut Flow, waits: bool) {
+        if !from.passage.awaits_pong() {
+            let payload = fastrand::u64(..).to_be_bytes();
+            if to.put_ping(payload) {
+                from.passage.expect_pong(payload);
+            }
+        } else if !waits {
+            self.repeat(to, from);
+        }
+    }
+
+    /// Sends the last ping again, unless it has not left yet.
+    fn repeat(&mut self, to: &mut Flow, from: &Flow) {
+        if let (false, Some(payload)) = (to.ping_waits(), from.passage.pinged()) {
+            self.again |= to.put_ping(payload);
         }
     }
 }

@@ -9,7 +9,7 @@ mod clock;
 
 use std::{
     cell::Cell,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -37,6 +37,10 @@ use crate::{
 
 /// Rounds of both directions before other tasks get their turn: at most 2 MiB.
 const MAX_ROUNDS: usize = 16;
+
+/// The same in messages and small frames, which cost what they cost however few bytes they are: a good deal less than a
+/// millisecond, besides those of the last read.
+const MAX_MESSAGES: u32 = 4096;
 
 /// Share of `timeouts.maxLifetime` over which the ends of a fleet are spread.
 const LIFETIME_SPREAD: f64 = 0.1;
@@ -136,6 +140,13 @@ pub(super) struct News {
     pub(super) stalled: bool,
 }
 
+impl News {
+    /// Messages and small frames of both directions.
+    fn charged(&self) -> u32 {
+        self.up.charged().wrapping_add(self.down.charged())
+    }
+}
+
 impl<C: Side, B: Side> Pump<C, B> {
     /// A pump whose sides have sent their early bytes already. They are the first `news`.
     pub(super) fn new(
@@ -192,12 +203,14 @@ impl<C: Side, B: Side> Pump<C, B> {
         scratch.resize(SCRATCH_BYTES, 0);
         let rules = self.rules(policy);
         let mut rounds = 0;
+        let before = news.charged();
         let mut due = (true, true);
         let result = loop {
             due = self.round(cx, &mut scratch, &rules, policy, due, news);
             let moved = due.0 || due.1;
             rounds += 1;
-            let last = rounds >= MAX_ROUNDS;
+            let handled = news.charged().wrapping_sub(before);
+            let last = rounds >= MAX_ROUNDS || handled > MAX_MESSAGES;
             let mut changed = self.step(moved, order);
             if last || !(moved || changed) {
                 changed |= self.poll_timer(cx, sleep.as_mut(), policy);
@@ -209,7 +222,8 @@ impl<C: Side, B: Side> Pump<C, B> {
                 break Poll::Pending;
             }
             if last {
-                cx.waker().wake_by_ref();
+                // Not the waker: the runtime would come back sixty times before it asks who else has something.
+                let _pending = pin!(tokio::task::yield_now()).poll(cx);
                 break Poll::Pending;
             }
             if changed {

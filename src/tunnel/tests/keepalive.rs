@@ -165,10 +165,20 @@ async fn without_a_timeout_pings_only_keep_the_way_open() {
     let mut open = pinging(ir::PingTarget::Client);
     open.policy.keepalive.timeout = Setting::field(None);
     let mut kit = open.tunnel().await;
-    expect_ping(&mut kit.client, false).await;
-    tokio::time::sleep(Duration::from_hours(1)).await;
+    let start = Instant::now();
+    let payload = expect_ping(&mut kit.client, false).await;
+    for turn in 2..=30 {
+        assert_eq!(expect_ping(&mut kit.client, false).await, payload);
+        assert_eq!(start.elapsed().as_secs(), 10 * turn);
+    }
     send(&mut kit.backend, &frame(b"a")).await;
     expect(&mut kit.client, &frame(b"a")).await;
+    // An answer is none of the backend's business, however late it is.
+    let pong = masked_pong(&payload);
+    let text = masked(b"b");
+    send(&mut kit.client, &[&*pong, &pong, &text].concat()).await;
+    expect(&mut kit.backend, &text).await;
+    assert_ne!(expect_ping(&mut kit.client, false).await, payload);
     assert_eq!(kit.registry.len(), 1);
 }
 

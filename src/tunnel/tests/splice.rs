@@ -140,6 +140,46 @@ async fn a_close_waits_for_the_end_of_a_large_frame() {
     expect(&mut kit.client, &own_close(1012)).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_close_stands_behind_a_large_frame_that_nothing_follows() {
+    let mut kit = tunnel().await;
+    let bytes = frame(&payload(100_000));
+    send(&mut kit.backend, &bytes).await;
+    expect(&mut kit.client, &bytes).await;
+    send(&mut kit.backend, &bytes[..50_000]).await;
+    expect(&mut kit.client, &bytes[..50_000]).await;
+    kit.registry.drain(Duration::ZERO);
+    // Until the Close would stand inside of a message, too.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    send(&mut kit.backend, &bytes[50_000..]).await;
+    expect(&mut kit.client, &bytes[50_000..]).await;
+    expect(&mut kit.client, &own_close(1012)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_stands_behind_a_large_frame_that_nothing_follows() {
+    let open = Open {
+        policy: policy(|policy| {
+            policy.keepalive.interval = Setting::field(Some(Duration::from_secs(10)));
+        }),
+        ..Open::default()
+    };
+    let mut kit = open.tunnel().await;
+    let bytes = frame(&payload(100_000));
+    send(&mut kit.backend, &bytes[..50_000]).await;
+    expect(&mut kit.client, &bytes[..50_000]).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    send(&mut kit.backend, &bytes[50_000..]).await;
+    expect(&mut kit.client, &bytes[50_000..]).await;
+    let mut ping = [0; 10];
+    let start = Instant::now();
+    kit.client.read_exact(&mut ping).await.unwrap();
+    assert_eq!(
+        (ping[..2].to_vec(), start.elapsed()),
+        (vec![0x89, 8], Duration::ZERO)
+    );
+}
+
 #[tokio::test]
 async fn a_reader_that_stops_gets_everything_in_order_when_it_goes_on() {
     let mut kit = tunnel().await;

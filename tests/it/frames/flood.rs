@@ -1,6 +1,12 @@
 //! Floods of tiny frames: nothing is buffered, and other tunnels go on.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -75,7 +81,13 @@ fn percentiles(times: &mut [Duration]) -> String {
 /// A round trip takes a tenth of a millisecond.
 const STARVED: Duration = Duration::from_secs(1);
 
-/// Pings, empty messages, and messages of one byte: 300,000 frames in all.
+/// Round trips beside each flood.
+const ROUND_TRIPS: usize = 500;
+
+/// Frames that are written at once.
+const BURST: usize = 10_000;
+
+/// Pings, empty messages, and messages of one byte: as fast as they are taken, for as long as the round trips take.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_tiny_frames_leaves_other_tunnels_alone() {
     let site = Site::start(&[("flood", "")]).await;
@@ -96,36 +108,47 @@ async fn a_flood_of_tiny_frames_leaves_other_tunnels_alone() {
             mut client,
             mut backend,
         } = site.open(&format!("/flood/{}", unit.len())).await;
-        let flood = unit.repeat(100_000);
-        let (cpu, length) = (site.hawser.cpu(), flood.len());
+        let bytes = unit.repeat(BURST);
+        let cpu = site.hawser.cpu();
+        let enough = Arc::new(AtomicBool::new(false));
+        let is_enough = Arc::clone(&enough);
         let flooding = tokio::spawn(async move {
-            send(&mut client, &flood).await;
-            client
-        });
-        let draining = tokio::spawn(async move {
-            let mut left = length;
-            let mut scratch = vec![0; 65_536];
-            while left > 0 {
-                left -= backend.read(&mut scratch).await.expect("open");
+            let mut sent = 0;
+            while !is_enough.load(Ordering::Relaxed) {
+                send(&mut client, &bytes).await;
+                sent += BURST;
             }
-            backend
+            (client, sent)
+        });
+        let length = unit.len();
+        let draining = tokio::spawn(async move {
+            let mut read = 0;
+            let mut scratch = vec![0; 65_536];
+            while let Ok(count @ 1..) = backend.read(&mut scratch).await {
+                read += count;
+            }
+            read / length
         });
         let mut times = Vec::new();
-        while !draining.is_finished() || times.len() < 20 {
+        for _ in 0..ROUND_TRIPS {
             let start = Instant::now();
             round_trip(&mut calm).await;
             times.push(start.elapsed());
         }
+        enough.store(true, Ordering::Relaxed);
+        let (mut client, frames) = flooding.await.expect("the flood");
+        client.shutdown().await.expect("its end");
+        let passed = draining.await.expect("the backend");
+        assert!(passed >= frames, "{passed} of {frames}");
         let spent = site.hawser.cpu().saturating_sub(cpu);
         println!(
-            "{what}: {:.2} µs of processor each; beside it {}",
-            spent.as_secs_f64() * 1e6 / 100_000.0,
+            "{what}: {frames} frames, {:.2} µs of processor each; beside it {}",
+            spent.as_secs_f64() * 1e6 / frames as f64,
             percentiles(&mut times)
         );
         let slowest = times[times.len() - 1];
         // No time is promised on a machine that is shared; whoever is starved waits for the whole flood, and longer.
         assert!(slowest < STARVED, "{what}: {slowest:?}");
-        drop((flooding.await, draining.await));
     }
     // What the same frames cost that come one by one, with an answer each.
     let (cpu, count) = (site.hawser.cpu(), 5_000);

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{
     Message, client::IntoClientRequest, protocol::WebSocketConfig,
 };
 
-use crate::kit::{client, eventually, hawser, manifest, within};
+use crate::kit::{client, eventually, hawser, manifest, origin, within};
 
 /// Thousands of ends of both sides are in this process.
 fn config() -> WebSocketConfig {
@@ -30,7 +30,7 @@ fn config() -> WebSocketConfig {
 }
 
 /// A WebSocket server that needs little memory and answers a Close.
-async fn origin() -> SocketAddr {
+async fn websockets() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -71,6 +71,9 @@ async fn client(http: SocketAddr, opened: Arc<AtomicUsize>) -> Option<(Instant, 
     close
 }
 
+/// Between the end of readiness and the first Close.
+const DELAY: Duration = Duration::from_secs(3);
+
 fn raise_descriptors(needed: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -96,10 +99,12 @@ async fn thousands_of_tunnels_are_told_evenly() {
     let window = number("HAWSER_SOAK_WINDOW", 10);
     raise_descriptors(2 * sockets + 500);
 
-    let yaml = manifest::websocket("chat", "/ws", &[origin().await]);
+    let web = origin::http().await;
+    let yaml = manifest::websocket("chat", "/ws", &[websockets().await])
+        + &manifest::websocket("web", "/web", &[web.addr]);
     let flags = [
         "--drain-delay",
-        "3s",
+        &format!("{}s", DELAY.as_secs()),
         "--drain-window",
         &format!("{window}s"),
     ];
@@ -122,6 +127,7 @@ async fn thousands_of_tunnels_are_told_evenly() {
     }
     drop(closed);
 
+    let told = Instant::now();
     hawser.signal("TERM");
     eventually("it is not ready", async || {
         (!hawser.is_ready().await).then_some(())
@@ -130,11 +136,13 @@ async fn thousands_of_tunnels_are_told_evenly() {
     let mut late = 0;
     let message = "draining: no new connections, tunnels are closed one by one";
     while hawser.said(message) == 0 {
-        let answer = client::get(http, "chat.test", "/ws").await;
-        if answer.is_err() {
-            let what = "nobody is refused before the drain";
-            eventually(what, async || (hawser.said(message) > 0).then_some(())).await;
-            break;
+        match client::get(http, "web.test", "/web").await {
+            Ok(answer) => assert_eq!(answer.status, 200, "{}", answer.text()),
+            // The line may come a moment later.
+            Err(error) => {
+                assert!(told.elapsed() >= DELAY, "refused in the delay: {error}");
+                break;
+            }
         }
         late += 1;
     }
