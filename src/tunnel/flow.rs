@@ -30,6 +30,13 @@ use crate::{
 /// One read: what a socket buffer typically holds; larger ones bring no more throughput.
 const READ_BYTES: usize = 64 * 1024;
 
+/// One read where frames are so small that the work is theirs and not that of their bytes: others wait for a turn no
+/// longer than where they are large.
+const DENSE_READ_BYTES: usize = 4 * 1024;
+
+/// Frames are small where they have fewer bytes than this on average, their headers among them.
+const DENSE_FRAME_BYTES: usize = 16;
+
 /// Room for one read and what was held before it.
 pub(super) const SCRATCH_BYTES: usize = READ_BYTES + LONGEST_HELD;
 
@@ -39,6 +46,32 @@ enum Source {
     Open,
     /// After anything but a FIN it cannot be written either.
     Lost(Loss),
+}
+
+/// What was read last.
+#[derive(Debug, Clone, Copy)]
+enum Last {
+    Ordinary,
+    /// Full of small frames.
+    Dense,
+}
+
+impl Last {
+    fn of(bytes: usize, frames: u32) -> Self {
+        if bytes >= DENSE_READ_BYTES / 2 && frames as usize > bytes / DENSE_FRAME_BYTES {
+            Self::Dense
+        } else {
+            Self::Ordinary
+        }
+    }
+
+    /// Most bytes of the next read.
+    fn next_read(self) -> usize {
+        match self {
+            Self::Ordinary => READ_BYTES,
+            Self::Dense => DENSE_READ_BYTES,
+        }
+    }
 }
 
 /// What a flow works with while it is polled: nothing of it is the flow's own, or every idle tunnel would have it.
@@ -63,6 +96,7 @@ pub(super) struct Flow {
     splice: bool,
     /// Something was read.
     heard: bool,
+    last: Last,
     /// What of the source is let through per second.
     rates: Option<Box<Rates>>,
     /// The source was not read because its share is used up.
@@ -79,6 +113,7 @@ impl Flow {
             source: Source::Open,
             splice,
             heard: false,
+            last: Last::Ordinary,
             rates: rates.map(Box::new),
             refused: false,
         }
@@ -163,7 +198,7 @@ impl Flow {
             }
             _ => READ_BYTES,
         }
-        .min(READ_BYTES);
+        .min(self.last.next_read());
         let end = scratch.len().min(kept + wanted.min(allowance));
         let (Some(front), true) = (scratch.get_mut(..kept), kept < end) else {
             return moved;
@@ -195,9 +230,12 @@ impl Flow {
             counts.bytes += read as u64;
             let bytes = scratch.get(..kept + read).unwrap_or_default();
             let (out, splice) = (&mut self.out, self.splice);
+            let before = counts.charged();
             let done = self.passage.pass(bytes, rules, counts, |bytes, more| {
                 out.write(cx, destination, bytes, more && splice);
             });
+            let frames = counts.charged().wrapping_sub(before);
+            self.last = Last::of(read, frames);
             let held = bytes.get(done..).unwrap_or_default();
             if !(held.is_empty() && kept == 0) {
                 self.held = held.into();

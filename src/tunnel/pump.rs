@@ -38,9 +38,8 @@ use crate::{
 /// Rounds of both directions before other tasks get their turn: at most 2 MiB.
 const MAX_ROUNDS: usize = 16;
 
-/// The same in messages and small frames, which cost what they cost however few bytes they are: a good deal less than a
-/// millisecond, besides those of the last read.
-const MAX_MESSAGES: u32 = 4096;
+/// The same in messages and small frames, which cost what they cost however few bytes they are.
+const MAX_MESSAGES: u32 = 1024;
 
 /// Share of `timeouts.maxLifetime` over which the ends of a fleet are spread.
 const LIFETIME_SPREAD: f64 = 0.1;
