@@ -10,6 +10,7 @@ mod registry;
 mod splice;
 mod still;
 mod streams;
+mod turns;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
