@@ -1,4 +1,5 @@
-//! `ws::frame::Tracker` against a walk that sees the whole stream at once, under any cuts and rules.
+//! `ws::frame::Tracker` under any rules: however a stream is cut, what it sees is the same. Whether that is right is asked by
+//! `agrees_with_a_naive_parser` in `src/ws/frame/tests.rs`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -26,8 +26,9 @@ pub struct Keepalive {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
 
-    /// How long a ping may be without its pong. Then that side counts as lost: the other one gets a Close, 1001 if it is
-    /// the backend, 1014 if it is the client. `0s` = the answer is not waited for. Example: `10s`. Default: `20s`.
+    /// How long a ping may be without its pong, or anything else of that side. Then it counts as lost: the other side gets
+    /// a Close, 1001 if it is the backend, 1014 if it is the client. `0s` = no answer is waited for, and pings go on.
+    /// Example: `10s`. Default: `20s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
 
