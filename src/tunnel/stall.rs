@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(2_500);
 /// sent. Linux otherwise lets each grow to megabytes (`tcp_rmem`, `tcp_wmem`). Of all that stay under 512 KiB together, as
 /// the kernel counts them, these were measured to cost the least processor time at full throughput: room for several frames
 /// of 64 KiB on either side. With room for less than one to be sent, a stream stops and goes, at a third of its speed.
-const READ_BYTES: usize = 192 * 1024;
+const READ_BYTES: usize = 160 * 1024;
 
 /// Listeners hand this on to their sockets.
 pub const UNSENT_BYTES: u32 = 96 * 1024;
@@ -24,7 +24,7 @@ pub const UNSENT_BYTES: u32 = 96 * 1024;
 /// So many bytes of a client at once are an upload.
 pub(super) const UPLOAD: u64 = 64 * 1024;
 
-/// A client that is no farther than this sends 37 MB/s through [`READ_BYTES`].
+/// A client that is no farther than this sends 31 MB/s through [`READ_BYTES`].
 const NEAR: Duration = Duration::from_millis(5);
 
 /// What was known of a stall when it was looked at last.
