@@ -121,14 +121,20 @@ async fn a_source_that_ends_inside_of_a_large_frame() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_close_waits_for_the_end_of_a_large_frame() {
-    let mut kit = tunnel().await;
+/// A large frame, and the first half of the next one: the frame.
+async fn half_of_a_large_frame(kit: &mut Kit) -> Vec<u8> {
     let bytes = frame(&payload(100_000));
     send(&mut kit.backend, &bytes).await;
     expect(&mut kit.client, &bytes).await;
     send(&mut kit.backend, &bytes[..50_000]).await;
     expect(&mut kit.client, &bytes[..50_000]).await;
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_waits_for_the_end_of_a_large_frame() {
+    let mut kit = tunnel().await;
+    let bytes = half_of_a_large_frame(&mut kit).await;
     kit.registry.drain(Duration::ZERO);
     tokio::time::sleep(Duration::from_secs(1)).await;
     send(
@@ -143,11 +149,7 @@ async fn a_close_waits_for_the_end_of_a_large_frame() {
 #[tokio::test(start_paused = true)]
 async fn a_close_stands_behind_a_large_frame_that_nothing_follows() {
     let mut kit = tunnel().await;
-    let bytes = frame(&payload(100_000));
-    send(&mut kit.backend, &bytes).await;
-    expect(&mut kit.client, &bytes).await;
-    send(&mut kit.backend, &bytes[..50_000]).await;
-    expect(&mut kit.client, &bytes[..50_000]).await;
+    let bytes = half_of_a_large_frame(&mut kit).await;
     kit.registry.drain(Duration::ZERO);
     // Until the Close would stand inside of a message, too.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -165,9 +167,7 @@ async fn a_ping_stands_behind_a_large_frame_that_nothing_follows() {
         ..Open::default()
     };
     let mut kit = open.tunnel().await;
-    let bytes = frame(&payload(100_000));
-    send(&mut kit.backend, &bytes[..50_000]).await;
-    expect(&mut kit.client, &bytes[..50_000]).await;
+    let bytes = half_of_a_large_frame(&mut kit).await;
     tokio::time::sleep(Duration::from_secs(12)).await;
     send(&mut kit.backend, &bytes[50_000..]).await;
     expect(&mut kit.client, &bytes[50_000..]).await;
