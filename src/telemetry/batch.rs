@@ -1,8 +1,8 @@
 //! Access lines on their way to standard error: those that a thread makes before it rests are written together.
 //!
-//! Each thread keeps its own, whose lock only the sweep ever shares. They leave before the thread sleeps, before it writes any other
-//! line, when there is much of them, at its end, and after [`LONGEST`] if it does none of that. A process that is killed
-//! loses what waits.
+//! Each thread keeps its own, whose lock only the sweep ever shares. They leave before the thread sleeps, before it
+//! writes any other line, when there is much of them, at its end, and after [`LONGEST`] if it does none of that. A
+//! process that is killed loses what waits.
 
 use std::{
     io::{self, Write},
