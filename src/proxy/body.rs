@@ -16,6 +16,8 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 
+use crate::upstream;
+
 use super::{headers, http2, record::Record};
 
 /// How far a request body has come.
@@ -103,6 +105,9 @@ impl Body for RequestBody {
     }
 }
 
+/// The body of a backend's answer.
+pub(super) type BackendBody = upstream::AnswerBody<RequestBody>;
+
 pin_project! {
     /// The body of a response on its way to the client. Its end writes the access line.
     pub(super) struct ResponseBody {
@@ -116,7 +121,7 @@ pin_project! {
     #[project = SourceProjection]
     enum Source {
         Own { #[pin] body: Full<Bytes> },
-        Backend { #[pin] body: Incoming },
+        Backend { #[pin] body: BackendBody },
     }
 }
 
@@ -140,7 +145,7 @@ impl ResponseBody {
     }
 
     /// A backend's answer.
-    pub(super) fn backend(body: Incoming, record: Record) -> Self {
+    pub(super) fn backend(body: BackendBody, record: Record) -> Self {
         Self {
             source: Source::Backend { body },
             record: Some(record),

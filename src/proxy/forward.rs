@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::upstream::PoolError;
 
 use super::{
-    body::RequestBody,
+    body::{BackendBody, RequestBody},
     connection::Connection,
     error::{BackendError, Error, Refused, Unserved},
     failover::Attempts,
@@ -30,7 +30,7 @@ pub(super) async fn forward(
     head: request::Parts,
     body: Incoming,
     record: &mut Record,
-) -> Result<Response<Incoming>, Error> {
+) -> Result<Response<BackendBody>, Error> {
     let policy = choice.policy();
     let progress = record.progress().clone();
     let mut request = Request::new(RequestBody::new(body, progress.clone()));

@@ -12,7 +12,7 @@ use hyper::{Request, body::Incoming, ext::Protocol};
 use crate::{ir::UpgradeMode, ws::handshake};
 
 use super::{
-    body::ResponseBody,
+    body::{BackendBody, ResponseBody},
     connection::Connection,
     error::{Error, Refused, Unserved},
     forward,
@@ -28,7 +28,7 @@ use super::{
 /// How a request ends well.
 pub(super) enum Answer {
     /// With the backend's response.
-    Relay(Response<Incoming>),
+    Relay(Response<BackendBody>),
     /// With a 101, or a 200 of HTTP/2, after which the connection or stream is a tunnel.
     Switch(Box<upgrade::Switched>),
 }

@@ -35,6 +35,7 @@ use super::{
     Proxy,
     admission::Permit,
     ask::{Reply, ask},
+    body::BackendBody,
     connection::Connection,
     error::{BackendError, Error, Unserved},
     failover::Attempts,
@@ -89,7 +90,7 @@ pub(super) async fn handshake(
         Reply::Refused(mut response) => {
             headers::towards_client(response.headers_mut(), choice.policy());
             *response.version_mut() = Version::HTTP_11;
-            Ok(Answer::Relay(response))
+            Ok(Answer::Relay(response.map(BackendBody::from)))
         }
         Reply::Switched(head, backend, backend_early) => {
             if head.version != Version::HTTP_11 {

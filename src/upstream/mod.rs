@@ -8,5 +8,5 @@ mod registry;
 
 pub use backend::{Backend, Endpoint, Standing, TunnelGuard};
 pub use connect::{ConnectError, ConnectErrorKind, USER_TIMEOUT, connect, keepalive};
-pub use pool::{Pool, PoolError};
+pub use pool::{AnswerBody, Pool, PoolError};
 pub use registry::Registry;

@@ -5,7 +5,9 @@
 //! connection was made. hyper does the HTTP.
 
 mod answer;
+mod body;
 mod idle;
+mod link;
 #[cfg(test)]
 mod tests;
 
@@ -17,16 +19,14 @@ use http::{
     uri::PathAndQuery,
 };
 use http_body::Body;
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{Builder, SendRequest},
-};
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::{ConnectError, Endpoint, connect};
-use answer::{Answers, Awaited};
+use body::Held;
 use idle::Idle;
+use link::Link;
+
+pub use body::AnswerBody;
 
 /// Largest response head: the same as for requests, twice what common servers send at most.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -41,7 +41,7 @@ type Observer = Box<dyn Fn(Duration, bool) + Send + Sync>;
 ///
 /// Connections in use are bounded by whoever sends requests, idle ones by the pool. No redirect is followed and
 /// nothing is retried but a request of which not a byte was sent. Field lines of a response are at most 100.
-pub struct Pool<B> {
+pub struct Pool<B: Body + 'static> {
     idle: Arc<Idle<B>>,
     connected: Observer,
 }
@@ -104,7 +104,7 @@ impl<B> fmt::Debug for PoolError<B> {
     }
 }
 
-impl<B> fmt::Debug for Pool<B> {
+impl<B: Body> fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("idle", &self.idle)
@@ -140,11 +140,11 @@ where
         endpoint: &Arc<Endpoint>,
         mut request: Request<B>,
         connect_timeout: Option<Duration>,
-    ) -> Result<Response<Incoming>, PoolError<B>> {
+    ) -> Result<Response<AnswerBody<B>>, PoolError<B>> {
         *request.version_mut() = Version::HTTP_11;
         origin_form(request.uri_mut());
-        if let Some(kept) = self.idle.take(endpoint) {
-            match self.send(endpoint, kept, request).await {
+        if let Some(link) = self.idle.take(endpoint) {
+            match self.send(endpoint, link, request).await {
                 Ok(response) => return Ok(response),
                 Err(SendError::Final(error)) => return Err(error),
                 Err(SendError::Unsent(unsent, _)) => request = *unsent,
@@ -169,41 +169,31 @@ where
         &self,
         endpoint: &Endpoint,
         timeout: Option<Duration>,
-    ) -> Result<Kept<B>, ConnectError> {
+    ) -> Result<Link<B>, ConnectError> {
         let start = Instant::now();
         let result = connect(endpoint, timeout).await;
         (self.connected)(start.elapsed(), result.is_ok());
-        let (stream, awaited) = Answers::new(result?);
-        let handshake = Builder::new()
-            .max_header_size(MAX_HEAD_BYTES)
-            .max_buf_size(MAX_BUFFER_BYTES)
-            .handshake(TokioIo::new(stream))
-            .await;
-        let (sender, connection) = handshake.map_err(|error| ConnectError {
+        Link::new(result?).await.map_err(|error| ConnectError {
             endpoint: endpoint.address(),
             kind: super::ConnectErrorKind::Unavailable,
             source: Some(std::io::Error::other(error)),
-        })?;
-        // It ends with the sender, which a request or the bounded idle list owns. Errors reach the request.
-        drop(tokio::spawn(connection));
-        Ok(Kept { sender, awaited })
+        })
     }
 
     async fn send(
         &self,
         endpoint: &Arc<Endpoint>,
-        mut kept: Kept<B>,
+        mut link: Link<B>,
         request: Request<B>,
-    ) -> Result<Response<Incoming>, SendError<B>> {
-        kept.awaited.begin();
-        let response = kept.sender.try_send_request(request).await;
-        let response = response.map_err(|mut error| {
+    ) -> Result<Response<AnswerBody<B>>, SendError<B>> {
+        let has_body = !request.body().is_end_stream();
+        let response = link.exchange(request).await.map_err(|mut error| {
             // hyper gives the request back only if its connection never took it out of the queue.
             let unsent = error.take_message();
             let error = error.into_error();
             if let Some(request) = unsent {
                 SendError::Unsent(Box::new(request), error)
-            } else if kept.awaited.is_refused() {
+            } else if link.is_refused() {
                 SendError::Final(PoolError::Interim)
             } else if error.is_user() {
                 SendError::Final(PoolError::RequestBody(error))
@@ -211,23 +201,22 @@ where
                 SendError::Final(PoolError::Exchange(error))
             }
         })?;
-        kept.awaited.end();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Final(PoolError::Upgrade));
         }
         // RFC 9112 section 6.3: with both framings the sender may mean another end than we read.
         let headers = response.headers();
-        if !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)) {
-            self.idle.put_when_ready(endpoint, kept);
+        let is_kept =
+            !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH));
+        let home = is_kept.then(|| (endpoint.key(), Arc::clone(&self.idle)));
+        let held = Held { link, home };
+        if has_body && !held.link.is_ready() {
+            // A client may send all of its body before it reads any of the answer's: nobody would move the connection.
+            drop(tokio::spawn(held.to_end()));
+            return Ok(response.map(AnswerBody::from));
         }
-        Ok(response)
+        Ok(response.map(|incoming| AnswerBody::new(incoming, held)))
     }
-}
-
-/// A connection that may be used again.
-struct Kept<B> {
-    sender: SendRequest<B>,
-    awaited: Awaited,
 }
 
 enum SendError<B> {

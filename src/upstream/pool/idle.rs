@@ -11,7 +11,7 @@ use http_body::Body;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Endpoint, Kept};
+use super::{BoxError, Endpoint, link::Link};
 
 /// How long an idle connection is kept. Less than the 5 s after which a Node server closes it: of the common
 /// servers only some Python ones are quicker. A request that meets such a close is lost (502), while
@@ -26,11 +26,11 @@ pub(super) const MAX_PER_ENDPOINT: usize = 64;
 pub(super) const MAX_TOTAL: usize = 1024;
 
 /// The idle connections of a pool.
-pub(super) struct Idle<B> {
+pub(super) struct Idle<B: Body + 'static> {
     state: Mutex<State<B>>,
 }
 
-struct State<B> {
+struct State<B: Body + 'static> {
     /// By [`Endpoint::key`]; the newest last. No list is empty.
     lists: HashMap<u64, Vec<Waiting<B>>>,
     /// Length of all lists together.
@@ -39,12 +39,12 @@ struct State<B> {
     swept: bool,
 }
 
-struct Waiting<B> {
-    kept: Kept<B>,
+struct Waiting<B: Body + 'static> {
+    link: Link<B>,
     since: Instant,
 }
 
-impl<B> Default for Idle<B> {
+impl<B: Body> Default for Idle<B> {
     fn default() -> Self {
         let state = State {
             lists: HashMap::new(),
@@ -57,7 +57,7 @@ impl<B> Default for Idle<B> {
     }
 }
 
-impl<B> fmt::Debug for Idle<B> {
+impl<B: Body> fmt::Debug for Idle<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.state.lock().total.fmt(f)
     }
@@ -65,10 +65,12 @@ impl<B> fmt::Debug for Idle<B> {
 
 impl<B> Idle<B>
 where
-    B: Body + Send + 'static,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
 {
     /// The connection to this endpoint that was used last and is still open.
-    pub(super) fn take(&self, endpoint: &Endpoint) -> Option<Kept<B>> {
+    pub(super) fn take(&self, endpoint: &Endpoint) -> Option<Link<B>> {
         let mut state = self.state.lock();
         loop {
             let list = state.lists.get_mut(&endpoint.key())?;
@@ -78,8 +80,8 @@ where
             }
             let newest = newest?;
             state.total = state.total.saturating_sub(1);
-            if newest.kept.sender.is_ready() && newest.since.elapsed() < IDLE_TIME {
-                return Some(newest.kept);
+            if newest.since.elapsed() < IDLE_TIME {
+                return Some(newest.link);
             }
         }
     }
@@ -91,26 +93,12 @@ where
         state.lists.get(&endpoint.key()).map_or(0, Vec::len)
     }
 
-    /// Keeps a connection as soon as its response has been read to the end.
-    pub(super) fn put_when_ready(self: &Arc<Self>, endpoint: &Endpoint, kept: Kept<B>) {
-        let key = endpoint.key();
-        if kept.sender.is_ready() {
-            self.put(key, kept);
+    /// Keeps a connection, if it can take another request.
+    pub(super) fn put(self: &Arc<Self>, key: u64, link: Link<B>) {
+        if !link.is_ready() {
             return;
         }
-        let pool = Arc::downgrade(self);
-        // Ends when the body of the response was read or dropped: with the request, at the latest.
-        drop(tokio::spawn(async move {
-            let mut kept = kept;
-            if kept.sender.ready().await.is_ok()
-                && let Some(pool) = pool.upgrade()
-            {
-                pool.put(key, kept);
-            }
-        }));
-    }
-
-    fn put(self: &Arc<Self>, key: u64, kept: Kept<B>) {
+        link.rest();
         let mut state = self.state.lock();
         if state.total >= MAX_TOTAL {
             return;
@@ -120,7 +108,7 @@ where
             return;
         }
         list.push(Waiting {
-            kept,
+            link,
             since: Instant::now(),
         });
         state.total += 1;
@@ -133,8 +121,8 @@ where
     fn drop_old(&self) -> bool {
         let mut state = self.state.lock();
         state.lists.retain(|_, list| {
-            list.retain(|waiting| {
-                !waiting.kept.sender.is_closed() && waiting.since.elapsed() < IDLE_TIME
+            list.retain_mut(|waiting| {
+                waiting.since.elapsed() < IDLE_TIME && waiting.link.is_open()
             });
             !list.is_empty()
         });
@@ -147,7 +135,9 @@ where
 /// Ends with the pool, or when there is nothing left to look after.
 async fn sweep<B>(pool: Weak<Idle<B>>)
 where
-    B: Body + Send + 'static,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
 {
     loop {
         tokio::time::sleep(IDLE_TIME / 4).await;

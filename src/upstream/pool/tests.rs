@@ -1,6 +1,9 @@
 use std::{
     convert::Infallible,
+    future::poll_fn,
+    io,
     net::SocketAddr,
+    pin::pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
@@ -19,7 +22,7 @@ use crate::{
     upstream::{ConnectErrorKind, Registry},
 };
 
-type TestBody = UnsyncBoxBody<Bytes, BoxError>;
+type TestBody = UnsyncBoxBody<Bytes, io::Error>;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -136,10 +139,7 @@ async fn connections_are_used_again() {
             response.into_body().collect().await.unwrap().to_bytes(),
             "ok"
         );
-        // The connection goes back a moment after the end of the body.
-        while pool.idle.count(&endpoint) == 0 {
-            tokio::task::yield_now().await;
-        }
+        assert_eq!(pool.idle.count(&endpoint), 1);
     }
     assert_eq!(attempts.load(Relaxed), 1);
 }
@@ -279,7 +279,7 @@ async fn what_a_backend_may_not_answer() {
 #[tokio::test]
 async fn a_body_that_fails_is_not_the_backends_fault() {
     let (endpoint, mut connections) = server().await;
-    let (tx, rx) = mpsc::channel::<Result<http_body::Frame<Bytes>, BoxError>>(1);
+    let (tx, rx) = mpsc::channel::<Result<http_body::Frame<Bytes>, io::Error>>(1);
     let stream =
         futures_util::stream::unfold(rx, |mut rx| async move { Some((rx.recv().await?, rx)) });
     let request = Request::post("/")
@@ -288,7 +288,9 @@ async fn a_body_that_fails_is_not_the_backends_fault() {
     tokio::spawn(async move {
         let mut stream = connections.recv().await.unwrap();
         head(&mut stream).await;
-        tx.send(Err("gone".into())).await.unwrap();
+        tx.send(Err(io::ErrorKind::BrokenPipe.into()))
+            .await
+            .unwrap();
         let _ = stream.read(&mut [0; 1]).await;
     });
     let error = pool().request(&endpoint, request, None).await.unwrap_err();
@@ -344,4 +346,123 @@ async fn idle_connections_are_bounded() {
         tokio::task::yield_now().await;
     }
     assert_eq!(pool.idle.count(&endpoint), idle::MAX_PER_ENDPOINT);
+}
+
+#[tokio::test]
+async fn a_request_takes_two_turns() {
+    let (endpoint, mut connections) = server().await;
+    let pool = pool();
+    tokio::spawn(async move {
+        let mut stream = connections.recv().await.unwrap();
+        loop {
+            head(&mut stream).await;
+            stream.write_all(OK.as_bytes()).await.unwrap();
+        }
+    });
+    for n in 0..10 {
+        let mut turns = 0;
+        let mut request = pin!(async {
+            let response = pool.request(&endpoint, get("/"), None).await.unwrap();
+            response.into_body().collect().await.unwrap();
+        });
+        poll_fn(|cx| {
+            turns += 1;
+            request.as_mut().poll(cx)
+        })
+        .await;
+        // The first one also waits for its connection.
+        assert!(n == 0 || turns == 2, "{turns}");
+        assert_eq!(pool.idle.count(&endpoint), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_holds_up_no_request() {
+    const LONG: usize = 32 * 1024 * 1024;
+    let (endpoint, mut connections) = server().await;
+    let (tx, rx) = mpsc::channel::<Result<http_body::Frame<Bytes>, io::Error>>(1);
+    let stream =
+        futures_util::stream::unfold(rx, |mut rx| async move { Some((rx.recv().await?, rx)) });
+    let request = Request::post("/")
+        .header("transfer-encoding", "chunked")
+        .body(BodyExt::boxed_unsync(StreamBody::new(stream)))
+        .unwrap();
+    let backend = tokio::spawn(async move {
+        let mut stream = connections.recv().await.unwrap();
+        head(&mut stream).await;
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        let mut body = Vec::new();
+        while !body.ends_with(b"\r\n0\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut body).await.unwrap(), 0);
+        }
+        body.len()
+    });
+    let pool = pool();
+    let response = pool.request(&endpoint, request, None).await.unwrap();
+    for _ in 0..32 {
+        let piece = http_body::Frame::data(vec![b'x'; LONG / 32].into());
+        tx.send(Ok(piece)).await.unwrap();
+    }
+    drop(tx);
+    assert!(backend.await.unwrap() > LONG);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "ok");
+    while pool.idle.count(&endpoint) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_the_pieces_every_answer_comes() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+        3\r\nabc\r\n1\r\nd\r\n2\r\nef\r\n0\r\n\r\n";
+    let (endpoint, mut connections) = server().await;
+    tokio::spawn(async move {
+        while let Some(mut stream) = connections.recv().await {
+            tokio::spawn(async move {
+                stream.set_nodelay(true).unwrap();
+                for number in 0.. {
+                    head(&mut stream).await;
+                    for piece in ANSWER.as_bytes().chunks(1 + number % ANSWER.len()) {
+                        stream.write_all(piece).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let pool = Arc::new(pool());
+    let clients = (0..8).map(|_| {
+        let (pool, endpoint) = (Arc::clone(&pool), Arc::clone(&endpoint));
+        tokio::spawn(async move {
+            for _ in 0..200 {
+                let response = pool.request(&endpoint, get("/"), None).await.unwrap();
+                let body = response.into_body().collect().await.unwrap().to_bytes();
+                assert_eq!(body, "abcdef");
+            }
+        })
+    });
+    let all = futures_util::future::try_join_all(clients);
+    let in_time = tokio::time::timeout(Duration::from_secs(60), all).await;
+    in_time.expect("none waits for ever").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_backend_closed_does_not_stay() {
+    let (endpoint, mut connections) = server().await;
+    let pool = pool();
+    let backend = tokio::spawn(async move {
+        let mut stream = connections.recv().await.unwrap();
+        head(&mut stream).await;
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        stream
+    });
+    let response = pool.request(&endpoint, get("/"), None).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    assert_eq!(pool.idle.count(&endpoint), 1);
+    drop(backend.await.unwrap());
+    let start = Instant::now();
+    while pool.idle.count(&endpoint) > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(start.elapsed() < idle::IDLE_TIME);
 }

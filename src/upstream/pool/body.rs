@@ -1,0 +1,135 @@
+//! The body of a backend's answer.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{BoxError, idle::Idle, link::Link};
+
+/// The body of an answer to a request with a body of type `B`. Dropped at its end, it gives its connection back; dropped
+/// before, it closes it.
+pub struct AnswerBody<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    incoming: Incoming,
+    held: Option<Held<B>>,
+}
+
+/// The connection that the body comes from.
+pub(super) struct Held<B: Body + 'static> {
+    pub(super) link: Link<B>,
+    /// Where it goes: the key of its endpoint, and the pool.
+    pub(super) home: Option<(u64, Arc<Idle<B>>)>,
+}
+
+impl<B> Held<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    /// Moves it until the answer was read or dropped, in a task of its own.
+    pub(super) async fn to_end(mut self) {
+        if self.link.ready().await {
+            self.give_back();
+        }
+    }
+
+    fn give_back(self) {
+        if let Some((key, idle)) = self.home {
+            idle.put(key, self.link);
+        }
+    }
+}
+
+impl<B> AnswerBody<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    pub(super) fn new(incoming: Incoming, held: Held<B>) -> Self {
+        Self {
+            incoming,
+            held: Some(held),
+        }
+    }
+}
+
+/// Of a connection that a task looks after.
+impl<B> From<Incoming> for AnswerBody<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    fn from(incoming: Incoming) -> Self {
+        Self {
+            incoming,
+            held: None,
+        }
+    }
+}
+
+impl<B> Body for AnswerBody<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self { incoming, held } = &mut *self;
+        match held {
+            Some(held) => held.link.poll_body(cx, incoming),
+            None => Pin::new(incoming).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl<B> fmt::Debug for AnswerBody<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.incoming.fmt(f)
+    }
+}
+
+impl<B> Drop for AnswerBody<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.give_back();
+        }
+    }
+}
