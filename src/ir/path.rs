@@ -51,6 +51,9 @@ fn has_dot_segment(path: &str) -> bool {
 }
 
 fn decode_unreserved(raw: &str) -> Result<Cow<'_, str>, PathProblem> {
+    if raw.bytes().all(|byte| LITERAL[usize::from(byte)]) {
+        return Ok(Cow::Borrowed(raw));
+    }
     let mut decoded: Option<String> = None;
     let mut rest = raw.as_bytes();
     let mut at = 0;
@@ -63,7 +66,7 @@ fn decode_unreserved(raw: &str) -> Result<Cow<'_, str>, PathProblem> {
                     decoded.get_or_insert_with(|| raw.get(..at).unwrap_or_default().to_owned());
                 // Infallible for a String.
                 let _ = write!(decoded, "%{byte:02X}");
-            } else if !is_literal(byte) {
+            } else if !LITERAL[usize::from(byte)] {
                 return Err(PathProblem::IllegalCharacter);
             } else if let Some(decoded) = &mut decoded {
                 decoded.push(char::from(byte));
@@ -131,30 +134,26 @@ fn remove_dot_segments(path: &str) -> String {
 }
 
 /// RFC 3986 section 2.3.
-fn is_unreserved(byte: u8) -> bool {
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// What may stand in a path as itself: `pchar` without escapes, and the slash (RFC 3986 section 3.3).
-fn is_literal(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(
-            byte,
-            b'/' | b':'
-                | b'@'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-        )
-}
+static LITERAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let marks = b"/:@!$&'()*+,;=";
+    let mut i = 0;
+    while i < marks.len() {
+        table[marks[i] as usize] = true;
+        i += 1;
+    }
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] |= is_unreserved(byte);
+        byte += 1;
+    }
+    table
+};
 
 /// What RFC 3986 wants percent-encoded, but URLs of browsers may hold raw (WHATWG URL, path percent-encode set)
 /// or did not long ago.

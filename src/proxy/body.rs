@@ -113,7 +113,7 @@ pin_project! {
     pub(super) struct ResponseBody {
         #[pin]
         source: Source,
-        record: Option<Record>,
+        record: Option<Box<Record>>,
     }
 }
 
@@ -127,7 +127,7 @@ pin_project! {
 
 impl ResponseBody {
     /// An answer of Hawser's own.
-    pub(super) fn own(body: Bytes, record: Record) -> Self {
+    pub(super) fn own(body: Bytes, record: Box<Record>) -> Self {
         Self {
             source: Source::Own { body: body.into() },
             record: Some(record),
@@ -145,7 +145,7 @@ impl ResponseBody {
     }
 
     /// A backend's answer.
-    pub(super) fn backend(body: BackendBody, record: Record) -> Self {
+    pub(super) fn backend(body: BackendBody, record: Box<Record>) -> Self {
         Self {
             source: Source::Backend { body },
             record: Some(record),

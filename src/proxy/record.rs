@@ -26,7 +26,8 @@ pub(super) enum InFlight {
     Http2(http2::Request),
 }
 
-/// The notes of one request. Dropping them writes the line; [`Record::into_tunnel`] does not.
+/// The notes of one request. Dropping them writes the line; [`Record::into_tunnel`] does not. Boxed, since they go from hand to
+/// hand.
 pub(super) struct Record {
     metrics: Arc<Metrics>,
     started: Instant,
@@ -51,8 +52,8 @@ pub(super) struct Record {
 
 impl Record {
     /// Starts at the head of the request.
-    pub(super) fn new(metrics: Arc<Metrics>, client: SocketAddr, in_flight: InFlight) -> Self {
-        Self {
+    pub(super) fn new(metrics: Arc<Metrics>, client: SocketAddr, in_flight: InFlight) -> Box<Self> {
+        Box::new(Self {
             metrics,
             started: Instant::now(),
             request_id: RequestId::random(),
@@ -69,7 +70,7 @@ impl Record {
             response_bytes: 0,
             done: false,
             in_flight,
-        }
+        })
     }
 
     /// `X-Request-Id` towards the backend.
@@ -140,7 +141,7 @@ impl Record {
     /// The handshake was accepted. From here on the tunnel does the writing. `None` without a route,
     /// which no tunnel has.
     pub(super) fn into_tunnel(
-        mut self,
+        mut self: Box<Self>,
         subprotocol: Option<Box<str>>,
     ) -> Option<(tunnel::Info, Arc<RouteMetrics>)> {
         let (_, metrics) = self.route.take()?;

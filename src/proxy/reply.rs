@@ -73,7 +73,7 @@ struct Problem<'a> {
 
 /// Answers a request that is not served, and notes it in `record`. `close` ends the connection even
 /// where the error itself would not.
-pub(super) fn error(error: &Error, close: bool, mut record: Record) -> Response<ResponseBody> {
+pub(super) fn error(error: &Error, close: bool, mut record: Box<Record>) -> Response<ResponseBody> {
     let answer = Answer::to(error);
     let request_id = record.request_id();
     record.answered(answer.status.as_u16(), answer.word, error.to_string());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header::UPGRADE, uri::PathAndQuery};
+use http::{HeaderMap, header::UPGRADE, request, uri::PathAndQuery};
 
 use crate::{ir, table, tunnel, upstream};
 
@@ -62,13 +62,13 @@ impl Choice {
 pub(super) fn choose(
     live: &Live,
     target: &Target,
-    headers: &mut HeaderMap,
+    head: &mut request::Parts,
     ask: Ask,
 ) -> Result<Choice, Error> {
     let table = live.load();
     let mut look = Look {
         target,
-        headers,
+        headers: &mut head.headers,
         attempt: ask != Ask::Plain,
     };
     let mut hit = table.find(&look).ok_or(Refused::NotFound)?;
@@ -78,10 +78,16 @@ pub(super) fn choose(
         hit = table.find(&look).ok_or(Refused::NotFound)?;
     }
     let prefix = hit.route.rule.policy.rewrite.prefix.as_deref();
+    // Nearly always it goes on as it came.
+    let asked = head.uri.path_and_query();
+    let asked = asked.filter(|asked| prefix.is_none() && asked.path() == target.path);
     Ok(Choice {
-        target: rewrite::target(&target.path, target.query.as_deref(), hit.path, prefix).ok_or(
-            Unserved::Internal("the target towards the backend is invalid"),
-        )?,
+        target: asked
+            .cloned()
+            .or_else(|| rewrite::target(&target.path, target.query.as_deref(), hit.path, prefix))
+            .ok_or(Unserved::Internal(
+                "the target towards the backend is invalid",
+            ))?,
         route: hit.route.clone(),
         found: if look.attempt {
             tunnel::Found::new(&table, &hit)

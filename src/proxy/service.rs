@@ -111,7 +111,7 @@ pub(super) async fn story(
         head.headers.remove(UPGRADE);
     }
     let live = &connection.proxy.live;
-    let choice = route::choose(live, &target, &mut head.headers, ask)?;
+    let choice = route::choose(live, &target, &mut head, ask)?;
     record.route(&choice.route, choice.attempt);
 
     // Does the route want this kind of request?

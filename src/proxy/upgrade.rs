@@ -201,7 +201,7 @@ pub(super) struct Switched {
 
 impl Switched {
     /// The head to send, and what becomes a tunnel once it is out.
-    pub(super) fn split(self, record: Record) -> (response::Parts, Handoff) {
+    pub(super) fn split(self, record: Box<Record>) -> (response::Parts, Handoff) {
         let subprotocol = self.head.headers.get(SEC_WEBSOCKET_PROTOCOL);
         let handoff = Handoff {
             extensions: self.head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS),
@@ -228,7 +228,7 @@ pub(super) struct Handoff {
     backend_early: Bytes,
     subprotocol: Option<Box<str>>,
     extensions: bool,
-    record: Record,
+    record: Box<Record>,
 }
 
 impl Handoff {

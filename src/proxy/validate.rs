@@ -99,8 +99,7 @@ fn name(raw: &[u8]) -> Result<Host<'_>, Invalid> {
     if name.is_empty() {
         return Err(Invalid::Empty);
     }
-    let known = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if !name.iter().all(known) {
+    if !name.iter().all(|&byte| IN_NAMES[usize::from(byte)]) {
         return Err(Invalid::Character);
     }
     let good = |label: &[u8]| (1..=LABEL_BYTES).contains(&label.len());
@@ -109,6 +108,17 @@ fn name(raw: &[u8]) -> Result<Host<'_>, Invalid> {
     }
     Ok(Host::Name(name))
 }
+
+/// What names consist of.
+static IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        byte += 1;
+    }
+    table
+};
 
 fn port_number(raw: &[u8]) -> Result<NonZeroU16, Invalid> {
     if !raw.iter().all(u8::is_ascii_digit) {
@@ -125,10 +135,11 @@ fn port_number(raw: &[u8]) -> Result<NonZeroU16, Invalid> {
 /// When it is no host; see [`Invalid`].
 pub fn host(raw: &str) -> Result<String, Invalid> {
     Ok(match authority(raw.as_bytes())?.host {
-        Host::Name(name) => name
-            .iter()
-            .map(|byte| char::from(byte.to_ascii_lowercase()))
-            .collect(),
+        // It is in front of a port or a final dot.
+        Host::Name(name) => raw
+            .get(..name.len())
+            .unwrap_or_default()
+            .to_ascii_lowercase(),
         Host::V6(address) => format!("[{address}]"),
     })
 }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use memchr::{memchr, memrchr};
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -100,14 +101,14 @@ impl Batch {
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let mut end = 0;
-        for line in rest.split_inclusive('\n') {
-            if end > 0 && end + line.len() > PIECE {
-                break;
-            }
-            end += line.len();
-        }
-        let (piece, more) = rest.split_at_checked(end)?;
+        let bytes = rest.as_bytes();
+        let whole = match bytes.get(..PIECE) {
+            None => bytes.len(),
+            Some(most) => memrchr(b'\n', most)
+                .or_else(|| memchr(b'\n', bytes))
+                .map_or(bytes.len(), |newline| newline + 1),
+        };
+        let (piece, more) = rest.split_at_checked(whole)?;
         rest = more;
         (!piece.is_empty()).then_some(piece)
     })

@@ -63,7 +63,7 @@ impl<'l> Fields<'l> {
     #[inline]
     pub(super) fn string(&mut self, name: &Name, value: &str) -> &mut Self {
         self.quoted(name, |line| {
-            let is_plain = value.bytes().fold(true, |all, byte| all & is_plain(byte));
+            let is_plain = value.bytes().all(|byte| PLAIN[usize::from(byte)]);
             if is_plain && value.len() <= MAX_FIELD {
                 line.push_str(value);
             } else {
@@ -136,9 +136,15 @@ macro_rules! name {
 pub(super) use name;
 
 /// What stands for itself between quotes, in whatever format.
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')
-}
+static PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        table[byte as usize] = !matches!(byte, b'"' | b'\\');
+        byte += 1;
+    }
+    table
+};
 
 /// Escapes what could start a new line or steer a terminal, in whatever format the line is written, and cuts to
 /// [`MAX_FIELD`].

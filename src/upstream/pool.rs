@@ -35,13 +35,18 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_BUFFER_BYTES: usize = 2 * MAX_HEAD_BYTES;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// A body that a request may have.
+pub trait SendBody: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static {}
+
+impl<B> SendBody for B where B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static {}
+
 type Observer = Box<dyn Fn(Duration, bool) + Send + Sync>;
 
 /// Connections to endpoints, kept between requests. Requests have bodies of type `B`.
 ///
 /// Connections in use are bounded by whoever sends requests, idle ones by the pool. No redirect is followed and
 /// nothing is retried but a request of which not a byte was sent. Field lines of a response are at most 100.
-pub struct Pool<B: Body + 'static> {
+pub struct Pool<B: SendBody> {
     idle: Arc<Idle<B>>,
     connected: Observer,
 }
@@ -92,7 +97,7 @@ impl<B> PoolError<B> {
     }
 }
 
-impl<B> fmt::Debug for PoolError<B> {
+impl<B: SendBody> fmt::Debug for PoolError<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect { error, .. } => f.debug_tuple("Connect").field(error).finish(),
@@ -104,7 +109,7 @@ impl<B> fmt::Debug for PoolError<B> {
     }
 }
 
-impl<B: Body> fmt::Debug for Pool<B> {
+impl<B: SendBody> fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("idle", &self.idle)
@@ -112,12 +117,7 @@ impl<B: Body> fmt::Debug for Pool<B> {
     }
 }
 
-impl<B> Pool<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<B: SendBody> Pool<B> {
     /// An empty pool. `connected` is told of every attempt to connect: how long it took and whether it worked.
     pub fn new(connected: impl Fn(Duration, bool) + Send + Sync + 'static) -> Self {
         Self {
@@ -169,7 +169,7 @@ where
         &self,
         endpoint: &Endpoint,
         timeout: Option<Duration>,
-    ) -> Result<Link<B>, ConnectError> {
+    ) -> Result<Box<Link<B>>, ConnectError> {
         let start = Instant::now();
         let result = connect(endpoint, timeout).await;
         (self.connected)(start.elapsed(), result.is_ok());
@@ -183,7 +183,7 @@ where
     async fn send(
         &self,
         endpoint: &Arc<Endpoint>,
-        mut link: Link<B>,
+        mut link: Box<Link<B>>,
         request: Request<B>,
     ) -> Result<Response<AnswerBody<B>>, SendError<B>> {
         let has_body = !request.body().is_end_stream();
@@ -212,7 +212,7 @@ where
         let held = Held { link, home };
         if has_body && !held.link.is_ready() {
             // A client may send all of its body before it reads any of the answer's: nobody would move the connection.
-            drop(tokio::spawn(held.to_end()));
+            drop(tokio::spawn(held.move_on()));
             return Ok(response.map(AnswerBody::from));
         }
         Ok(response.map(|incoming| AnswerBody::new(incoming, held)))

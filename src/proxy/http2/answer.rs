@@ -59,7 +59,7 @@ fn switch(
     connection: &Connection,
     switched: Switched,
     upgrade: OnUpgrade,
-    record: Record,
+    record: Box<Record>,
 ) -> Response<ResponseBody> {
     let sender = tasks::sender();
     let tunnel = record.tunnel();

@@ -11,35 +11,25 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{BoxError, idle::Idle, link::Link};
+use super::{SendBody, idle::Idle, link::Link};
 
 /// The body of an answer to a request with a body of type `B`. Dropped at its end, it gives its connection back; dropped
 /// before, it closes it.
-pub struct AnswerBody<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+pub struct AnswerBody<B: SendBody> {
     incoming: Incoming,
     held: Option<Held<B>>,
 }
 
 /// The connection that the body comes from.
-pub(super) struct Held<B: Body + 'static> {
-    pub(super) link: Link<B>,
+pub(super) struct Held<B: SendBody> {
+    pub(super) link: Box<Link<B>>,
     /// Where it goes: the key of its endpoint, and the pool.
     pub(super) home: Option<(u64, Arc<Idle<B>>)>,
 }
 
-impl<B> Held<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<B: SendBody> Held<B> {
     /// Moves it until the answer was read or dropped, in a task of its own.
-    pub(super) async fn to_end(mut self) {
+    pub(super) async fn move_on(mut self) {
         if self.link.ready().await {
             self.give_back();
         }
@@ -52,12 +42,7 @@ where
     }
 }
 
-impl<B> AnswerBody<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<B: SendBody> AnswerBody<B> {
     pub(super) fn new(incoming: Incoming, held: Held<B>) -> Self {
         Self {
             incoming,
@@ -67,12 +52,7 @@ where
 }
 
 /// Of a connection that a task looks after.
-impl<B> From<Incoming> for AnswerBody<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<B: SendBody> From<Incoming> for AnswerBody<B> {
     fn from(incoming: Incoming) -> Self {
         Self {
             incoming,
@@ -81,12 +61,7 @@ where
     }
 }
 
-impl<B> Body for AnswerBody<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<B: SendBody> Body for AnswerBody<B> {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -110,23 +85,13 @@ where
     }
 }
 
-impl<B> fmt::Debug for AnswerBody<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<B: SendBody> fmt::Debug for AnswerBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.incoming.fmt(f)
     }
 }
 
-impl<B> Drop for AnswerBody<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<B: SendBody> Drop for AnswerBody<B> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             held.give_back();

@@ -7,11 +7,10 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use http_body::Body;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
-use super::{BoxError, Endpoint, link::Link};
+use super::{Endpoint, SendBody, link::Link};
 
 /// How long an idle connection is kept. Less than the 5 s after which a Node server closes it: of the common
 /// servers only some Python ones are quicker. A request that meets such a close is lost (502), while
@@ -26,11 +25,11 @@ pub(super) const MAX_PER_ENDPOINT: usize = 64;
 pub(super) const MAX_TOTAL: usize = 1024;
 
 /// The idle connections of a pool.
-pub(super) struct Idle<B: Body + 'static> {
+pub(super) struct Idle<B: SendBody> {
     state: Mutex<State<B>>,
 }
 
-struct State<B: Body + 'static> {
+struct State<B: SendBody> {
     /// By [`Endpoint::key`]; the newest last. No list is empty.
     lists: HashMap<u64, Vec<Waiting<B>>>,
     /// Length of all lists together.
@@ -39,12 +38,12 @@ struct State<B: Body + 'static> {
     swept: bool,
 }
 
-struct Waiting<B: Body + 'static> {
-    link: Link<B>,
+struct Waiting<B: SendBody> {
+    link: Box<Link<B>>,
     since: Instant,
 }
 
-impl<B: Body> Default for Idle<B> {
+impl<B: SendBody> Default for Idle<B> {
     fn default() -> Self {
         let state = State {
             lists: HashMap::new(),
@@ -57,20 +56,15 @@ impl<B: Body> Default for Idle<B> {
     }
 }
 
-impl<B: Body> fmt::Debug for Idle<B> {
+impl<B: SendBody> fmt::Debug for Idle<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.state.lock().total.fmt(f)
     }
 }
 
-impl<B> Idle<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<B: SendBody> Idle<B> {
     /// The connection to this endpoint that was used last and is still open.
-    pub(super) fn take(&self, endpoint: &Endpoint) -> Option<Link<B>> {
+    pub(super) fn take(&self, endpoint: &Endpoint) -> Option<Box<Link<B>>> {
         let mut state = self.state.lock();
         loop {
             let list = state.lists.get_mut(&endpoint.key())?;
@@ -94,7 +88,7 @@ where
     }
 
     /// Keeps a connection, if it can take another request.
-    pub(super) fn put(self: &Arc<Self>, key: u64, link: Link<B>) {
+    pub(super) fn put(self: &Arc<Self>, key: u64, link: Box<Link<B>>) {
         if !link.is_ready() {
             return;
         }
@@ -112,8 +106,12 @@ where
             since: Instant::now(),
         });
         state.total += 1;
-        if !std::mem::replace(&mut state.swept, true) {
-            drop(tokio::spawn(sweep(Arc::downgrade(self))));
+        // There is no runtime any more when it drops what is left at its end.
+        if !state.swept
+            && let Ok(runtime) = Handle::try_current()
+        {
+            state.swept = true;
+            drop(runtime.spawn(sweep(Arc::downgrade(self))));
         }
     }
 
@@ -133,12 +131,7 @@ where
 }
 
 /// Ends with the pool, or when there is nothing left to look after.
-async fn sweep<B>(pool: Weak<Idle<B>>)
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+async fn sweep<B: SendBody>(pool: Weak<Idle<B>>) {
     loop {
         tokio::time::sleep(IDLE_TIME / 4).await;
         let Some(pool) = pool.upgrade() else { return };

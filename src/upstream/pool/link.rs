@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::{Body as _, Frame};
 use hyper::{
     body::Incoming,
     client::conn::{
@@ -29,33 +29,28 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{
-    BoxError, MAX_BUFFER_BYTES, MAX_HEAD_BYTES,
+    MAX_BUFFER_BYTES, MAX_HEAD_BYTES, SendBody,
     answer::{Answers, Awaited},
 };
 
-/// A connection that carries one request at a time.
-pub(super) struct Link<B: Body + 'static> {
+/// A connection that carries one request at a time. Boxed, since it goes from hand to hand with each.
+pub(super) struct Link<B: SendBody> {
     sender: SendRequest<B>,
     awaited: Awaited,
     io: Io<B>,
 }
 
 /// hyper's side of it.
-struct Io<B: Body + 'static> {
+struct Io<B: SendBody> {
     /// Until it ends.
-    connection: Option<Pin<Box<Connection<TokioIo<Answers<TcpStream>>, B>>>>,
+    connection: Option<Connection<TokioIo<Answers<TcpStream>>, B>>,
     holder: Arc<Holder>,
     /// The holder's.
     waker: Waker,
 }
 
-impl<B> Link<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    pub(super) async fn new(stream: TcpStream) -> hyper::Result<Self> {
+impl<B: SendBody> Link<B> {
+    pub(super) async fn new(stream: TcpStream) -> hyper::Result<Box<Self>> {
         let (stream, awaited) = Answers::new(stream);
         let (sender, connection) = Builder::new()
             .max_header_size(MAX_HEAD_BYTES)
@@ -64,15 +59,15 @@ where
             .await?;
         let holder = Arc::<Holder>::default();
         let io = Io {
-            connection: Some(Box::pin(connection)),
+            connection: Some(connection),
             waker: Waker::from(Arc::clone(&holder)),
             holder,
         };
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             awaited,
             io,
-        })
+        }))
     }
 
     /// Sends a request and returns the head of its answer.
@@ -133,12 +128,7 @@ where
     }
 }
 
-impl<B> Io<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<B: SendBody> Io<B> {
     /// Looks for what is waited for, and at the connection if it is not there yet.
     fn poll<T>(
         &mut self,
@@ -160,8 +150,7 @@ where
     /// Reads and writes what can be.
     fn go_on(&mut self) {
         if let Some(connection) = &mut self.connection
-            && connection
-                .as_mut()
+            && Pin::new(connection)
                 .poll(&mut Context::from_waker(&self.waker))
                 .is_ready()
         {
