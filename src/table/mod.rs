@@ -123,21 +123,26 @@ impl<B> Table<B> {
         }
     }
 
-    /// Whether a rule of the namespace has this host and path, whatever else it asks for; without a path whether a
-    /// `defaultBackend` of the namespace takes what is left of the host.
-    pub fn has(
+    /// The routes of the namespace that have this host and path, whatever else they ask for; without a path the
+    /// `defaultBackend` of the namespace that takes what is left of the host.
+    pub fn routes_at(
         &self,
         namespace: &str,
         host: Option<&ir::HostPattern>,
         path: Option<&ir::PathMatch>,
-    ) -> bool {
-        let is_its = |route: &Arc<Route<B>>| *route.rule.id.object.namespace == *namespace;
+    ) -> impl Iterator<Item = &Arc<Route<B>>> {
         let host = host.and_then(|pattern| self.host_of(pattern));
-        if let Some(path) = path {
-            return host.is_some_and(|host| host.routes_at(&self.hasher, path).any(is_its));
-        }
-        let default = host.and_then(Host::default);
-        default.into_iter().chain(&self.fallback).any(is_its)
+        let with_path = host
+            .zip(path)
+            .map(|(host, path)| host.routes_at(&self.hasher, path));
+        let default = path.is_none().then(|| {
+            let default = host.and_then(Host::default);
+            default.into_iter().chain(&self.fallback)
+        });
+        let with_path = with_path.into_iter().flatten();
+        with_path
+            .chain(default.into_iter().flatten())
+            .filter(move |route| *route.rule.id.object.namespace == *namespace)
     }
 
     /// Whether both tables treat all requests to this host the same. `false` says nothing.

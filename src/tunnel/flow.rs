@@ -248,7 +248,12 @@ impl Flow {
     /// Writes what waits. Whether anything moved.
     fn poll_out<D: Side>(&mut self, cx: &mut Context<'_>, destination: &mut D) -> bool {
         let more = self.passage.left() > 0 && !self.passage.is_cut();
+        let was_blocked = self.blocked().is_some();
         let moved = self.out.poll(cx, destination, more);
+        if moved && was_blocked {
+            // It was full of what the application sent before: what of it moves is no less a sign of life than a read.
+            self.passage.set_active();
+        }
         if self.out.is_broken() {
             // There is nobody to write to, but the source goes on being read.
             self.passage.cut_off();

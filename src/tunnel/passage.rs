@@ -332,6 +332,11 @@ impl Passage {
         self.pong.map(|pong| pong.payload)
     }
 
+    /// The destination took something that it was waited for.
+    pub(super) fn set_active(&mut self) {
+        self.active = true;
+    }
+
     /// Whether a byte of the application was passed on since this was asked last.
     pub(super) fn take_active(&mut self) -> bool {
         std::mem::take(&mut self.active)

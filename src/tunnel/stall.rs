@@ -6,7 +6,10 @@ use socket2::SockRef;
 use tokio::time::Instant;
 
 use super::{flow::Flow, side::Side, tcp};
-use crate::{ir::defaults, upstream};
+use crate::{
+    ir::{self, defaults},
+    upstream,
+};
 
 /// Between two looks at a side that takes nothing. At the second one it counts as stalled: longer than a lost packet and its
 /// repetitions on a bad network.
@@ -61,29 +64,28 @@ pub(super) fn uploads(client: &impl Side, backend: &impl Side) {
     }
 }
 
-/// Between two looks at a side that takes nothing.
-fn pause(limit: Option<Duration>) -> Duration {
-    limit.map_or(LOOK, |limit| LOOK.min(limit / 2))
+/// Between two looks at a side that takes nothing: at least two are over before it is lost, or the tunnel idle.
+fn pause(policy: &ir::Policy) -> Duration {
+    let limit = policy.limits.write_stall.value.map(|limit| limit / 2);
+    let idle = policy.timeouts.idle.value.map(|idle| idle / 4);
+    limit.into_iter().chain(idle).fold(LOOK, Duration::min)
 }
 
 /// When something is due about the destination of a flow.
-pub(super) fn deadline(
-    flow: &Flow,
-    last: Option<Look>,
-    limit: Option<Duration>,
-) -> Option<Instant> {
+pub(super) fn deadline(flow: &Flow, last: Option<Look>, policy: &ir::Policy) -> Option<Instant> {
     let blocked = flow.blocked()?;
     let look = last
         .map_or(blocked, |last| last.at)
-        .checked_add(pause(limit));
+        .checked_add(pause(policy));
+    let limit = policy.limits.write_stall.value;
     let end = limit.and_then(|limit| blocked.checked_add(limit));
     look.into_iter().chain(end).min()
 }
 
 /// Whether the destination has taken nothing for long enough to look at it.
-pub(super) fn is_noticed(flow: &Flow, limit: Option<Duration>, now: Instant) -> bool {
+pub(super) fn is_noticed(flow: &Flow, policy: &ir::Policy, now: Instant) -> bool {
     flow.blocked()
-        .is_some_and(|since| now.saturating_duration_since(since) >= pause(limit))
+        .is_some_and(|since| now.saturating_duration_since(since) >= pause(policy))
 }
 
 /// Whether the destination has taken nothing for `limits.writeStall`.

@@ -47,8 +47,8 @@ pub struct Watch {
     /// As of the last look.
     table: Arc<Table>,
     looked: Instant,
-    /// Ways of live tunnels that no rule has, and since when.
-    missing: HashMap<Arc<Way>, Instant>,
+    /// Ways of live tunnels that no rule has.
+    missing: HashMap<Arc<Way>, Missing>,
     /// Endpoints of live tunnels that no slice has, by key and departure, and since when.
     gone: HashMap<(u64, u32), Instant>,
 }
@@ -62,6 +62,14 @@ enum News {
     Late,
     /// Somebody has been gone for long enough.
     Due,
+}
+
+/// A way that no rule has.
+#[derive(Debug, Clone)]
+struct Missing {
+    since: Instant,
+    /// Whose it was: whoever opened the tunnels, or adopted them since. Nobody's, where no look has seen it.
+    last: Vec<ObjectId>,
 }
 
 /// What there is to know about a way.
@@ -124,8 +132,9 @@ impl Watch {
 
     /// When somebody will have been gone for long enough.
     fn due(&self) -> Option<Instant> {
-        let all = self.missing.values().chain(self.gone.values());
-        let due = all.map(|since| *since + PATIENCE);
+        let missing = self.missing.values().map(|missing| missing.since);
+        let all = missing.chain(self.gone.values().copied());
+        let due = all.map(|since| since + PATIENCE);
         due.filter(|due| *due > self.looked).min()
     }
 
@@ -150,20 +159,27 @@ impl Watch {
         let mut findings = HashMap::new();
         let mut missing = HashMap::new();
         for way in self.tunnels.ways() {
-            let since = self.missing.get(&way).copied();
-            if since.is_none() && !changed && news != News::Late {
+            let known = self.missing.get(&way).cloned();
+            if known.is_none() && !changed && news != News::Late {
                 continue;
             }
-            let finding = if way.is_in(table) {
+            let finding = if way.routes(table).next().is_some() {
                 let host = way.only_host();
                 if !changed || host.is_some_and(|host| table.shares(&self.table, host)) {
                     continue;
                 }
                 Finding::Changed
             } else {
-                let since = since.unwrap_or(self.looked);
-                missing.insert(Arc::clone(&way), since);
-                if since + PATIENCE <= self.looked {
+                let now = known.unwrap_or_else(|| Missing {
+                    since: self.looked,
+                    last: way
+                        .routes(&self.table)
+                        .map(|route| route.rule.id.object.clone())
+                        .collect(),
+                });
+                let is_over = now.since + PATIENCE <= self.looked;
+                missing.insert(Arc::clone(&way), now);
+                if is_over {
                     Finding::Removed
                 } else {
                     Finding::Missing
@@ -214,9 +230,13 @@ impl Watch {
                     false
                 }
                 Some(Finding::Missing) => {
-                    let object = &entry.route.rule.id.object;
-                    let ask = || (self.given_away)(object);
-                    *given_away.entry(object.clone()).or_insert_with(ask)
+                    let last = self.missing.get(&entry.way).map(|missing| &*missing.last);
+                    let own = std::slice::from_ref(&entry.route.rule.id.object);
+                    let last = last.filter(|last| !last.is_empty()).unwrap_or(own);
+                    last.iter().any(|object| {
+                        let ask = || (self.given_away)(object);
+                        *given_away.entry(object.clone()).or_insert_with(ask)
+                    })
                 }
                 Some(Finding::Changed) => self.is_refused(table, &entry, late),
                 None => late && self.is_refused(table, &entry, late),

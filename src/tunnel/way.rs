@@ -45,9 +45,12 @@ impl Found {
 }
 
 impl Way {
-    /// Whether a rule of the namespace has this host and path in the table.
-    pub(super) fn is_in<B>(&self, table: &table::Table<B>) -> bool {
-        table.has(&self.namespace, self.host.as_ref(), self.path.as_ref())
+    /// The routes of the namespace that have this host and path in the table.
+    pub(super) fn routes<'t, B>(
+        &self,
+        table: &'t table::Table<B>,
+    ) -> impl Iterator<Item = &'t Arc<table::Route<B>>> {
+        table.routes_at(&self.namespace, self.host.as_ref(), self.path.as_ref())
     }
 
     /// The only host that comes this way, if it is only one.

@@ -46,11 +46,13 @@ impl<C: Side, B: Side> Pump<C, B> {
             && flows.iter().all(|flow| flow.is_steady())
     }
 
-    /// Since when no byte of the application moved that could have.
+    /// Since when no byte of the application moved that could have. Of what waits in the kernel for a slow side, too.
     fn idle_since(&self) -> Instant {
         let withheld = [self.up.withheld(), self.down.withheld()];
+        let blocked = [self.up.blocked(), self.down.blocked()];
         withheld
             .into_iter()
+            .chain(blocked)
             .flatten()
             .fold(self.active, Instant::max)
     }
@@ -64,9 +66,8 @@ impl<C: Side, B: Side> Pump<C, B> {
             .pings
             .as_ref()
             .map(|pings| pings.deadline(up, down, &policy.keepalive));
-        let stall = policy.limits.write_stall.value;
         let look = self.last_look();
-        let stalls = [up, down].map(|flow| stall::deadline(flow, look, stall));
+        let stalls = [up, down].map(|flow| stall::deadline(flow, look, policy));
         [idle, pings].into_iter().chain(stalls).flatten().min()
     }
 
@@ -167,11 +168,11 @@ impl<C: Side, B: Side> Pump<C, B> {
             }
             return;
         }
+        self.look_for_stalls(policy, now);
         let idle = policy.timeouts.idle.value;
         let idle =
             idle.is_some_and(|idle| now.saturating_duration_since(self.idle_since()) >= idle);
         let stall = policy.limits.write_stall.value;
-        self.look_for_stalls(stall, now);
         let stalled = Some(Loss::WriteStall);
         let lost = if stall::is_over(&self.down, stall, now) {
             Some((Silent::Client, Cause::ClientLost, stalled))
@@ -208,9 +209,9 @@ impl<C: Side, B: Side> Pump<C, B> {
 
     /// Looks at a side that takes nothing of what Hawser has for it: whether it takes something of what waits in the
     /// kernel. If it does not until the next look, it is stalled.
-    fn look_for_stalls(&mut self, limit: Option<Duration>, now: Instant) {
+    fn look_for_stalls(&mut self, policy: &ir::Policy, now: Instant) {
         let last = self.last_look();
-        let is_due = |flow: &Flow| stall::is_noticed(flow, limit, now);
+        let is_due = |flow: &Flow| stall::is_noticed(flow, policy, now);
         if !(is_due(&self.up) || is_due(&self.down)) {
             return;
         }
@@ -223,7 +224,7 @@ impl<C: Side, B: Side> Pump<C, B> {
         }
         self.doubts.get_or_insert_default().stall = Some(look);
         let stalled = last.is_some() && (is_due(&self.up) || is_due(&self.down));
-        self.set_stalled(stalled, limit);
+        self.set_stalled(stalled, policy.limits.write_stall.value);
     }
 
     /// Tells the kernel what is new.

@@ -356,3 +356,27 @@ async fn a_ping_that_was_skipped_is_sent_again_to_who_lives() {
     let line = text.lines().find(|line| line.starts_with(rtt));
     assert!(line.is_some_and(|line| line.ends_with(" 1")), "{line:?}");
 }
+
+/// Neither while the client takes what waits in Hawser, nor while it only takes what waits in the kernel.
+#[tokio::test(start_paused = true)]
+async fn who_reads_slowly_is_not_idle() {
+    let mut open = patient();
+    open.policy.timeouts.idle = Setting::field(Some(Duration::from_secs(4)));
+    let mut kit = open.tunnel().await;
+    let mut sent = fill(&kit).await;
+    let bytes = frame(&vec![7; 60_000]);
+    let mut buffer = vec![0; 32 * 1024];
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_mins(3) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        kit.client.read_exact(&mut buffer).await.unwrap();
+        while let Ok(count) = kit.backend.try_write(&bytes[sent % bytes.len()..]) {
+            sent += count;
+        }
+        assert_eq!(kit.registry.len(), 1, "{:?}", start.elapsed());
+    }
+    // From here on it takes nothing.
+    let end = kit.outcome.await.unwrap();
+    assert_eq!(end.cause, Cause::IdleTimeout);
+    assert!((183..=195).contains(&start.elapsed().as_secs()));
+}

@@ -187,6 +187,36 @@ async fn an_object_that_was_given_away_does_not_wait() {
     assert!(after < Duration::from_millis(1_500), "{after:?}");
 }
 
+/// Whoever adopted the tunnels is who may give them away, and nobody else any more.
+#[tokio::test(start_paused = true)]
+async fn an_adopted_route_is_given_away_by_its_new_object() {
+    let fast = |policy: &mut ir::Policy| {
+        policy.drain.window = Setting::field(Duration::from_secs(1));
+        policy.drain.on_route_removed = Setting::field(Reaction::Keep);
+    };
+    let first = rule("a.test", "/ws").policy(fast);
+    let second = first.clone().of("shop", "other");
+    let mut site = Site::new(&[first.clone(), second.clone()]).await;
+    let kits = [site.open("a.test", "/ws").await];
+    // The first one goes to another controller, the second is replaced by force.
+    site.given_away.lock().insert(object("shop", "chat"));
+    site.serve(std::slice::from_ref(&second));
+    site.stays(&kits).await;
+    site.serve(&[]);
+    site.seen().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    site.serve(std::slice::from_ref(&second));
+    site.stays(&kits).await;
+    // The second one goes there, too.
+    site.given_away.lock().insert(object("shop", "other"));
+    site.given_away.lock().remove(&object("shop", "chat"));
+    site.serve(&[]);
+    let [kit] = kits;
+    let (cause, _, after) = site.end(kit).await;
+    assert_eq!(cause, Cause::RouteRemoved);
+    assert!(after < Duration::from_millis(1_500), "{after:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_default_backend_is_followed_like_a_rule() {
     let default = rule("a.test", "/").path(None);
