@@ -183,7 +183,7 @@ pub async fn start(settings: Settings, inherited: Inherited) -> Result<App, Star
     for listener in bound.http {
         app.serve(listener, Arc::clone(&proxy));
     }
-    app.tell(max_connections);
+    app.tell(max_connections, settings.admin_write);
     Ok(app)
 }
 
@@ -219,16 +219,21 @@ impl App {
     }
 
     /// Says in the log where it listens.
-    fn tell(&self, max_connections: usize) {
+    fn tell(&self, max_connections: usize, admin_write: bool) {
         for address in &self.http {
             info!(%address, max_connections, "listening for HTTP");
         }
         if let Some(address) = self.admin {
             info!(%address, "listening for admin requests");
             if !address.ip().is_loopback() {
+                let and_ends = if admin_write {
+                    ", and can end every WebSocket (--admin-write)"
+                } else {
+                    ""
+                };
                 warn!(
                     %address,
-                    "the admin address is not on loopback: whoever reaches it sees clients, routes and endpoints"
+                    "the admin address is not on loopback: whoever reaches it sees clients, routes and endpoints{and_ends}"
                 );
             }
         }

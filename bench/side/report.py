@@ -86,6 +86,6 @@ def change(runs: dict[str, list[dict]], scale) -> None:
         rows.append([name, f"{one['changes']:,}", f"{one['closed']:,}", f"{one['before_rss_kib'] / 1024:.1f}",
                      f"{one['after_rss_kib'] / 1024:.1f}", f"{100 * growth:+.1f} %", f"{one['ms_per_change']:.1f}",
                      f"{one['cpu_ms_per_change']:.1f}" if one["cpu_ms_per_change"] else ""])
-    table(f"Routes that come while {scale.live_tunnels:,} tunnels are open",
+    table(f"Routes that change while {scale.live_tunnels:,} tunnels are open",
           ["Proxy", "changes", "tunnels closed", "RSS before, MiB", "after, MiB", "growth", "ms until live",
            "CPU ms per change"], rows)

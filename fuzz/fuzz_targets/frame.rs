@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/ws/frame.rs"]
 mod frame;
 
-use frame::{Kind, LONGEST_HELD, Rules, Step, Strict, Tracker};
+use frame::{Extensions, Kind, LONGEST_HELD, Rules, Step, Strict, Tracker};
 
 /// What can be told apart in a stream: where something ends, and what.
 #[derive(Debug, PartialEq)]
@@ -59,13 +59,13 @@ fn walk(stream: &[u8], cuts: &[u8], rules: &Rules) -> (Vec<Seen>, usize) {
     }
 }
 
-/// A stream, where to cut it, the longest frame and message, and whether to be strict: about masks, with extensions.
+/// A stream, where to cut it, the longest frame and message, and whether to be strict: about masks, and with which extensions.
 type Input = (
     Vec<u8>,
     Vec<u8>,
     Option<u16>,
     Option<u16>,
-    Option<(bool, bool)>,
+    Option<(bool, Option<bool>)>,
 );
 
 fuzz_target!(|input: Input| {
@@ -73,7 +73,14 @@ fuzz_target!(|input: Input| {
     let rules = Rules {
         frame: most_frame.map_or(u64::MAX, u64::from),
         message: most_message.map_or(u64::MAX, u64::from),
-        strict: strict.map(|(masked, extensions)| Strict { masked, extensions }),
+        strict: strict.map(|(masked, extensions)| Strict {
+            masked,
+            extensions: match extensions {
+                None => Extensions::None,
+                Some(false) => Extensions::Deflate,
+                Some(true) => Extensions::Other,
+            },
+        }),
     };
     let whole = walk(&stream, &[], &rules);
     assert_eq!(walk(&stream, &cuts, &rules), whole);

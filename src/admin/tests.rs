@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{ir, telemetry::RequestId};
+use crate::{ir, telemetry::RequestId, ws::frame::Extensions};
 
 /// An admin server of a process without routes.
 struct Server {
@@ -350,7 +350,7 @@ async fn connections_show_open_and_ended_tunnels() {
         client_early: Bytes::new(),
         backend: backend_side,
         backend_early: Bytes::new(),
-        extensions: false,
+        extensions: Extensions::None,
         splice: true,
         route: Arc::clone(route),
         found: tunnel::Found::default(),

@@ -27,16 +27,16 @@ use super::{
 pub(super) async fn forward(
     connection: &Connection,
     choice: &Choice,
-    head: request::Parts,
+    head: &mut request::Parts,
     body: Incoming,
     record: &mut Record,
 ) -> Result<Response<BackendBody>, Error> {
     let policy = choice.policy();
     let progress = record.progress().clone();
-    let mut request = Request::new(RequestBody::new(body, progress.clone()));
-    *request.method_mut() = head.method;
+    let mut request = Box::new(Request::new(RequestBody::new(body, progress.clone())));
+    *request.method_mut() = std::mem::take(&mut head.method);
     *request.uri_mut() = choice.target.clone().into();
-    *request.headers_mut() = head.headers;
+    *request.headers_mut() = std::mem::take(&mut head.headers);
     headers::towards_backend(
         request.headers_mut(),
         policy,
@@ -53,7 +53,6 @@ pub(super) async fn forward(
     }
 
     let mut attempts = Attempts::new(choice.backend()?);
-    // Not moved into the block, which would make room for it twice.
     let mut unsent = Some(request);
     let exchange = async {
         loop {
@@ -68,7 +67,7 @@ pub(super) async fn forward(
                 Ok(response) => return Ok(response),
                 Err(PoolError::Connect { error, request }) => {
                     attempts.failed(error)?;
-                    unsent = Some(*request);
+                    unsent = Some(request);
                 }
                 Err(error) => return Err(failure(connection, endpoint.address(), error)),
             }

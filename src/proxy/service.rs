@@ -140,7 +140,7 @@ pub(super) async fn story(
     } else {
         // Nothing will be switched, so the gate need not hold back the body.
         connection.control.upgrade(Verdict::Refused);
-        let response = forward::forward(connection, &choice, head, body, record).await?;
+        let response = forward::forward(connection, &choice, &mut head, body, record).await?;
         Ok(Answer::Relay(response))
     }
 }

@@ -28,7 +28,10 @@ use crate::{
     ir,
     telemetry::metrics::Metrics,
     tunnel, upstream,
-    ws::handshake::{self, Handshake},
+    ws::{
+        frame::Extensions,
+        handshake::{self, Handshake},
+    },
 };
 
 use super::{
@@ -204,7 +207,7 @@ impl Switched {
     pub(super) fn split(self, record: Box<Record>) -> (response::Parts, Handoff) {
         let subprotocol = self.head.headers.get(SEC_WEBSOCKET_PROTOCOL);
         let handoff = Handoff {
-            extensions: self.head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS),
+            extensions: handshake::negotiated(&self.head.headers),
             subprotocol: subprotocol.and_then(|name| Some(name.to_str().ok()?.into())),
             route: self.route,
             found: self.found,
@@ -227,7 +230,7 @@ pub(super) struct Handoff {
     backend: TcpStream,
     backend_early: Bytes,
     subprotocol: Option<Box<str>>,
-    extensions: bool,
+    extensions: Extensions,
     record: Box<Record>,
 }
 

@@ -38,6 +38,7 @@ use crate::{
     table,
     telemetry::{RequestId, metrics::RouteMetrics},
     upstream,
+    ws::frame::Extensions,
 };
 
 pub use outcome::{Cause, Initiator, Loss, Order, Outcome};
@@ -66,8 +67,8 @@ pub struct Parts<C> {
     pub backend: TcpStream,
     /// Bytes that came glued to the backend's 101; they go first.
     pub backend_early: Bytes,
-    /// Whether the 101 has `Sec-WebSocket-Extensions`.
-    pub extensions: bool,
+    /// What the 101 negotiates.
+    pub extensions: Extensions,
     /// Whether large frames may be moved by splice(2).
     pub splice: bool,
     /// The route that it was opened with.

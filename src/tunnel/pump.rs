@@ -31,7 +31,7 @@ use crate::{
     ir,
     ws::{
         close,
-        frame::{Rules, Strict, Violation},
+        frame::{Extensions, Rules, Strict, Violation},
     },
 };
 
@@ -76,8 +76,8 @@ fn broken(violation: Violation) -> (Cause, close::Status) {
 pub(super) struct Start<'a> {
     /// How its route treats it.
     pub(super) policy: &'a ir::Policy,
-    /// An extension was negotiated.
-    pub(super) extensions: bool,
+    /// Which were negotiated.
+    pub(super) extensions: Extensions,
     /// Large frames may be moved without a copy.
     pub(super) splice: bool,
 }
@@ -98,7 +98,7 @@ pub(super) struct Pump<C, B> {
     down: Flow,
     phase: Phase,
     verdict: Option<Verdict>,
-    extensions: bool,
+    extensions: Extensions,
     /// A side has taken nothing for some time.
     stalled: bool,
     /// The client has sent so much at once that it may do so again.

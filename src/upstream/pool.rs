@@ -131,14 +131,14 @@ impl<B: SendBody> Pool<B> {
     /// The target is sent in origin-form as HTTP/1.1; `Host` is up to the caller. `connect_timeout` limits one
     /// attempt to connect; the time until the response is up to the caller, who drops the future: that
     /// closes the connection. When a kept connection turns out to be closed before a byte of the
-    /// request was sent, the request is sent again, once, over a new connection.
+    /// request was sent, the request is sent again, once, over a new connection. Boxed, since it goes from hand to hand.
     ///
     /// # Errors
     /// See [`PoolError`]; only [`PoolError::Connect`] leaves the request as it was.
     pub async fn request(
         &self,
         endpoint: &Arc<Endpoint>,
-        mut request: Request<B>,
+        mut request: Box<Request<B>>,
         connect_timeout: Option<Duration>,
     ) -> Result<Response<AnswerBody<B>>, PoolError<B>> {
         *request.version_mut() = Version::HTTP_11;
@@ -147,15 +147,12 @@ impl<B: SendBody> Pool<B> {
             match self.send(endpoint, link, request).await {
                 Ok(response) => return Ok(response),
                 Err(SendError::Final(error)) => return Err(error),
-                Err(SendError::Unsent(unsent, _)) => request = *unsent,
+                Err(SendError::Unsent(unsent, _)) => request = unsent,
             }
         }
         let fresh = match self.connect(endpoint, connect_timeout).await {
             Ok(fresh) => fresh,
-            Err(error) => {
-                let request = Box::new(request);
-                return Err(PoolError::Connect { error, request });
-            }
+            Err(error) => return Err(PoolError::Connect { error, request }),
         };
         self.send(endpoint, fresh, request)
             .await
@@ -184,7 +181,7 @@ impl<B: SendBody> Pool<B> {
         &self,
         endpoint: &Arc<Endpoint>,
         mut link: Box<Link<B>>,
-        request: Request<B>,
+        request: Box<Request<B>>,
     ) -> Result<Response<AnswerBody<B>>, SendError<B>> {
         let has_body = !request.body().is_end_stream();
         let response = link.exchange(request).await.map_err(|mut error| {

@@ -20,6 +20,8 @@ const FIRST_CONTROL: u8 = 0x8;
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;
+/// The first of them.
+const RSV1: u8 = 0x40;
 
 /// What a message or control frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +85,20 @@ impl Rules {
 pub struct Strict {
     /// Client to server: every frame is masked. Server to client: none is (RFC 6455 section 5.1).
     pub masked: bool,
-    /// An extension was negotiated, so the reserved bits may have a meaning.
-    pub extensions: bool,
+    /// Which may give the reserved bits a meaning.
+    pub extensions: Extensions,
+}
+
+/// What was negotiated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Extensions {
+    /// Nothing.
+    #[default]
+    None,
+    /// Only `permessage-deflate`: RSV1 of the first frame of a message says that it is compressed (RFC 7692 section 6).
+    Deflate,
+    /// Something that is not known here.
+    Other,
 }
 
 /// Why a frame must not pass.
@@ -298,7 +312,12 @@ impl Tracker {
 
     fn check(&self, header: &Header, strict: Strict) -> Result<(), Violation> {
         let opcode = header.opcode();
-        if header.first & RESERVED_BITS != 0 && !strict.extensions {
+        let may_be_set = match strict.extensions {
+            Extensions::Deflate if matches!(opcode, 1 | 2) => RSV1,
+            Extensions::None | Extensions::Deflate => 0,
+            Extensions::Other => RESERVED_BITS,
+        };
+        if header.first & RESERVED_BITS & !may_be_set != 0 {
             return Err(Violation::ReservedBits);
         }
         if matches!(opcode, 3..=7 | 11..) {

@@ -18,6 +18,7 @@ use http::{
 };
 use sha1::{Digest as _, Sha1};
 
+use super::frame::Extensions;
 use fields::{elements, extension_names, token, trim};
 
 /// Most bytes of all `Sec-WebSocket-Protocol` values together, and of all `Sec-WebSocket-Extensions`
@@ -254,6 +255,15 @@ fn subprotocols(headers: &HeaderMap) -> Option<Vec<String>> {
         offered.push(element.to_owned());
     }
     Some(offered)
+}
+
+/// What a 101 that was verified negotiates.
+pub fn negotiated(headers: &HeaderMap) -> Extensions {
+    match extensions(headers).as_deref() {
+        Some([]) => Extensions::None,
+        Some(names) if names.iter().all(|name| name == "permessage-deflate") => Extensions::Deflate,
+        _ => Extensions::Other,
+    }
 }
 
 /// Lower-case names; a name may come several times, with other parameters (RFC 6455 section 9.1).

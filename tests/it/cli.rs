@@ -376,7 +376,7 @@ async fn an_admin_address_beyond_loopback_is_warned_about() {
     let dir = folder(&chat());
     let mut child = Command::new(env!("CARGO_BIN_EXE_hawser"))
         .args(["run", "--http", "127.0.0.1:0", "--admin", "0.0.0.0:0"])
-        .arg("--manifests")
+        .args(["--admin-write", "--manifests"])
         .arg(dir.path())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -385,7 +385,7 @@ async fn an_admin_address_beyond_loopback_is_warned_about() {
     let warned = std::io::BufRead::lines(std::io::BufReader::new(stderr))
         .map_while(Result::ok)
         .take_while(|line| !line.contains("Programmed=True"))
-        .any(|line| line.contains("not on loopback"));
+        .any(|line| line.contains("not on loopback") && line.contains("can end every"));
     child.kill().expect("killed");
     child.wait().expect("ended");
     assert!(warned);

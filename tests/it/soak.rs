@@ -54,15 +54,16 @@ const TELLING: Duration = Duration::from_mins(50);
 async fn sockets_that_come_and_go_leave_nothing_behind() {
     let length = length();
     let echo = origin::echo().await;
-    let yaml = manifest::service("chat", &[echo.addr])
-        + &manifest::route(
-            "chat",
-            "chat.test",
-            "/ws",
-            "chat",
-            "keepalive: {interval: 10s}",
-        );
-    let hawser = hawser::with(&yaml).await;
+    let chat = |seconds| {
+        let settings = format!("keepalive: {{interval: {seconds}s}}");
+        manifest::route("chat", "chat.test", "/ws", "chat", &settings)
+    };
+    let hawser = hawser::with(&manifest::service("chat", &[echo.addr])).await;
+    hawser.write("chat.yaml", &chat(10));
+    eventually("the route is live", async || {
+        client::ws(hawser.http, "chat.test", "/ws").await.ok()
+    })
+    .await;
     let base = hawser.sockets();
     let stop = Arc::new(AtomicBool::new(false));
     let visits = Arc::new(AtomicU64::new(0));
@@ -85,7 +86,7 @@ async fn sockets_that_come_and_go_leave_nothing_behind() {
     let mut change = 0;
     while start.elapsed() < length.whole {
         steps.tick().await;
-        // Other routes come, change and go; the sockets' own route gets another timeout.
+        // Other routes come, change and go; the sockets' own route gets other timeouts.
         change += 1;
         let name = format!("other-{}", change % 20);
         let path = format!("/{change}");
@@ -94,11 +95,7 @@ async fn sockets_that_come_and_go_leave_nothing_behind() {
         if change % 20 == 19 {
             hawser.delete(&format!("{name}.yaml"));
         }
-        let own = format!("timeouts: {{idle: {}m}}", 1 + change % 50);
-        hawser.write(
-            "own.yaml",
-            &manifest::route("own", "own.test", "/", "chat", &own),
-        );
+        hawser.write("chat.yaml", &chat(10 + change % 10));
         samples.push((start.elapsed().as_secs_f64(), hawser.rss() as f64));
         while let Some(ended) = guests.try_join_next() {
             ended.expect("no panic").expect("no socket was closed");

@@ -231,7 +231,7 @@ async fn without_strictness_what_the_ends_agree_on_passes() {
 #[tokio::test]
 async fn compression_is_no_violation() {
     let mut open = limited(|policy| policy.upgrade.strict = Setting::field(true));
-    open.extensions = true;
+    open.extensions = Extensions::Deflate;
     let mut kit = open.tunnel().await;
     let compressed = masked_fragment(0xc1, b"abc");
     send(&mut kit.client, &compressed).await;

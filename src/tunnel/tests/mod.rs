@@ -47,7 +47,7 @@ struct Open {
     client_early: &'static [u8],
     backend_early: &'static [u8],
     registry: Arc<Registry>,
-    extensions: bool,
+    extensions: Extensions,
     splice: bool,
 }
 
@@ -58,7 +58,7 @@ impl Default for Open {
             client_early: b"",
             backend_early: b"",
             registry: Arc::default(),
-            extensions: false,
+            extensions: Extensions::None,
             splice: true,
         }
     }

@@ -86,7 +86,7 @@ async fn an_idle_tunnel_is_small() {
         client_early: Bytes::new(),
         backend,
         backend_early: Bytes::new(),
-        extensions: false,
+        extensions: Extensions::None,
         splice: true,
         endpoint: backends.list()[0].pick(&[]).unwrap(),
         info: Info {

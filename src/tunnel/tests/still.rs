@@ -63,7 +63,7 @@ async fn after_a_minute(set: impl FnOnce(&mut ir::Policy), told: bool) -> Vec<u8
     backend.waiting = frame(b"here all the time");
     let start = Start {
         policy: &policy,
-        extensions: false,
+        extensions: Extensions::None,
         splice: false,
     };
     let mut sleep = pin!(sleep_until(Instant::now()));

@@ -389,7 +389,7 @@ async fn tunnel_of(seed: u64) {
     let policy = any_policy(&mut rng);
     let start = Start {
         policy: &policy,
-        extensions: false,
+        extensions: Extensions::None,
         splice: false,
     };
     let mut sleep = pin!(sleep_until(Instant::now()));

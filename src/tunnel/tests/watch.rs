@@ -264,7 +264,7 @@ impl Site {
             client_early: Bytes::new(),
             backend: near_backend,
             backend_early: Bytes::new(),
-            extensions: false,
+            extensions: Extensions::None,
             splice: true,
             endpoint: Arc::clone(&endpoint),
             info: Info {

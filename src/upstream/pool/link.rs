@@ -73,10 +73,10 @@ impl<B: SendBody> Link<B> {
     /// Sends a request and returns the head of its answer.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<B>,
+        request: Box<Request<B>>,
     ) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
         self.awaited.begin();
-        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut answer = pin!(self.sender.try_send_request(*request));
         let answer = poll_fn(|cx| self.io.poll(cx, |cx| answer.as_mut().poll(cx))).await?;
         self.awaited.end();
         Ok(answer)

@@ -60,15 +60,16 @@ fn pool() -> Pool<TestBody> {
     Pool::new(|_, _| ())
 }
 
-fn get(uri: &str) -> Request<TestBody> {
-    Request::get(uri)
+fn get(uri: &str) -> Box<Request<TestBody>> {
+    let request = Request::get(uri)
         .header("host", "shop.example")
         .body(
             Full::new(Bytes::new())
                 .map_err(|e: Infallible| match e {})
                 .boxed_unsync(),
         )
-        .unwrap()
+        .unwrap();
+    Box::new(request)
 }
 
 /// Reads one request head.
@@ -293,7 +294,10 @@ async fn a_body_that_fails_is_not_the_backends_fault() {
             .unwrap();
         let _ = stream.read(&mut [0; 1]).await;
     });
-    let error = pool().request(&endpoint, request, None).await.unwrap_err();
+    let error = pool()
+        .request(&endpoint, Box::new(request), None)
+        .await
+        .unwrap_err();
     assert!(matches!(error, PoolError::RequestBody(_)), "{error:?}");
     assert_eq!(error.proxy_status(), None);
 }
@@ -398,7 +402,10 @@ async fn an_answer_that_nobody_reads_holds_up_no_request() {
         body.len()
     });
     let pool = pool();
-    let response = pool.request(&endpoint, request, None).await.unwrap();
+    let response = pool
+        .request(&endpoint, Box::new(request), None)
+        .await
+        .unwrap();
     for _ in 0..32 {
         let piece = http_body::Frame::data(vec![b'x'; LONG / 32].into());
         tx.send(Ok(piece)).await.unwrap();

@@ -187,7 +187,7 @@ proptest! {
     fn rules_are_total(
         stream in stream(),
         most in (0_u64..70_000, 0_u64..70_000),
-        strict in any::<Option<(bool, bool)>>(),
+        strict in proptest::option::of((any::<bool>(), extensions())),
     ) {
         let rules = Rules {
             frame: most.0,
@@ -401,7 +401,7 @@ fn strictness(#[case] frames: &[(u8, u8)], #[case] expected: Option<Violation>) 
     let strict = |masked| Rules {
         strict: Some(Strict {
             masked,
-            extensions: false,
+            extensions: Extensions::None,
         }),
         ..Rules::NONE
     };
@@ -416,16 +416,38 @@ fn strictness(#[case] frames: &[(u8, u8)], #[case] expected: Option<Violation>) 
     assert_eq!(first_violation(&[(0x81, 5)], &strict(false), mask), wrong);
 }
 
+fn extensions() -> impl Strategy<Value = Extensions> {
+    prop_oneof![
+        Just(Extensions::None),
+        Just(Extensions::Deflate),
+        Just(Extensions::Other)
+    ]
+}
+
 #[test]
 fn an_extension_gives_reserved_bits_a_meaning() {
-    let rules = Rules {
+    let rules = |extensions| Rules {
         strict: Some(Strict {
             masked: false,
-            extensions: true,
+            extensions,
         }),
         ..Rules::NONE
     };
-    assert_eq!(first_violation(&[(0xc1, 5)], &rules, None), None);
+    let [deflate, other] = [Extensions::Deflate, Extensions::Other].map(rules);
+    for first_frames in [&[(0xc1, 5)][..], &[(0x42, 5), (0x89, 0), (0x80, 5)]] {
+        assert_eq!(first_violation(first_frames, &deflate, None), None);
+    }
+    // RFC 7692 section 6: not of control frames, not of continuations, and no other bit.
+    for frames in [
+        &[(0xa1, 5)][..],
+        &[(0x91, 5)],
+        &[(0xc9, 0)],
+        &[(0x41, 5), (0xc0, 5)],
+    ] {
+        let expected = Some(Violation::ReservedBits);
+        assert_eq!(first_violation(frames, &deflate, None), expected);
+        assert_eq!(first_violation(frames, &other, None), None);
+    }
 }
 
 /// What a stream begins with.
@@ -438,7 +460,7 @@ fn strict_lengths() {
     let rules = Rules {
         strict: Some(Strict {
             masked: false,
-            extensions: false,
+            extensions: Extensions::None,
         }),
         ..Rules::NONE
     };

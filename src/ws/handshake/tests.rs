@@ -293,3 +293,17 @@ fn a_connect_needs_no_key_and_gets_ours() {
     headers.insert("sec-websocket-version", HeaderValue::from_static("8"));
     assert_eq!(check_connect(&headers, nonce), Err(Invalid::Version));
 }
+
+#[rstest]
+#[case(&[], Extensions::None)]
+#[case(&[""], Extensions::None)]
+#[case(&["Permessage-Deflate; server_max_window_bits=10"], Extensions::Deflate)]
+#[case(&["permessage-deflate", "x"], Extensions::Other)]
+#[case(&["bbf-usp-protocol"], Extensions::Other)]
+fn what_was_negotiated(#[case] values: &[&str], #[case] expected: Extensions) {
+    let mut headers = HeaderMap::new();
+    for value in values {
+        headers.append(SEC_WEBSOCKET_EXTENSIONS, value.parse().unwrap());
+    }
+    assert_eq!(negotiated(&headers), expected);
+}

@@ -42,7 +42,7 @@ fn listener(bytes: u32) -> TcpListener {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_stop_cost_64_kib_each_and_end() {
+async fn readers_that_stop_cost_80_kib_each_and_end() {
     let site = Site::behind(listener(OWN), &[("stalled", "limits: {writeStall: 20s}")]).await;
     let echo = origin::echo().await;
     site.hawser.write(

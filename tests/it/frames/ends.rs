@@ -181,6 +181,7 @@ async fn a_close_that_is_never_answered() {
         mut client,
         mut backend,
     } = site.open("/plain").await;
+    let start = Instant::now();
     send(&mut backend, &close(false, 4000)).await;
     expect(&mut client, &close(false, 4000)).await;
     // The client goes on as if nothing had happened, for as long as it likes.
@@ -188,6 +189,8 @@ async fn a_close_that_is_never_answered() {
     send(&mut client, &late).await;
     expect(&mut backend, &late).await;
     expect_end(&mut client).await;
+    let waited = start.elapsed().as_secs();
+    assert!((9..20).contains(&waited), "{waited} s");
     expect_end(&mut backend).await;
     assert_eq!(
         site.cause("/plain").await,

@@ -161,6 +161,9 @@ async fn an_extension_may_use_reserved_bits() {
     expect(&mut ends.backend, &no_deflate_at_all).await;
     send(&mut ends.backend, &frame(0xc2, false, &[0; 1000])).await;
     expect(&mut ends.client, &frame(0xc2, false, &[0; 1000])).await;
+    // RFC 7692 section 6: a control frame is never compressed.
+    send(&mut ends.backend, &frame(0xc9, false, b"")).await;
+    assert_eq!(expect_close(&mut ends.client).await.0, 1002);
 }
 
 /// Text is not checked, on a strict route neither: that would be looking into messages.

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use h2::{Reason, ext::Protocol};
-use hawser::ir::{Extensions, Setting, UpgradeMode};
+use hawser::{
+    ir::{Extensions, Setting, UpgradeMode},
+    tunnel::Loss,
+};
 use rstest::rstest;
 use tokio_tungstenite::tungstenite::{
     Message,
@@ -22,6 +25,12 @@ use super::kit::{browser, connect, connect_with, get, websocket};
 
 /// Waits for the end of the only tunnel, and says how it was.
 async fn outcome(proxy: &Running) -> (String, Option<u16>) {
+    let (cause, code, _) = outcome_and_loss(proxy).await;
+    (cause, code)
+}
+
+/// And how a side was lost.
+async fn outcome_and_loss(proxy: &Running) -> (String, Option<u16>, Option<&'static str>) {
     let closed = eventually("the tunnel has ended", async || {
         proxy.tunnels.recently_closed().into_iter().next()
     })
@@ -29,6 +38,7 @@ async fn outcome(proxy: &Running) -> (String, Option<u16>) {
     (
         closed.outcome.cause.as_str().to_owned(),
         closed.outcome.code,
+        closed.outcome.loss.map(Loss::as_str),
     )
 }
 
@@ -302,11 +312,11 @@ async fn early_data_of_a_refused_handshake_reaches_nobody() {
 }
 
 #[rstest]
-#[case::end_stream(None, "client_lost")]
-#[case::cancel(Some(Reason::CANCEL), "client_lost")]
-#[case::protocol_error(Some(Reason::PROTOCOL_ERROR), "client_lost")]
+#[case::end_stream(None, "fin")]
+#[case::cancel(Some(Reason::CANCEL), "fin")]
+#[case::protocol_error(Some(Reason::PROTOCOL_ERROR), "reset")]
 #[tokio::test]
-async fn a_client_that_leaves_without_close(#[case] reset: Option<Reason>, #[case] cause: &str) {
+async fn a_client_that_leaves_without_close(#[case] reset: Option<Reason>, #[case] loss: &str) {
     let backend = raw::backend(|request| accept(request, ""), Then::Wait).await;
     let proxy = proxy::with([rule("a.test", "/").to(&[backend.addr])]);
     let mut client = connect(proxy.addr).await;
@@ -326,7 +336,8 @@ async fn a_client_that_leaves_without_close(#[case] reset: Option<Reason>, #[cas
     assert!(!client.is_over());
     drop(backend);
     drop(stream);
-    assert_eq!(outcome(&proxy).await.0, cause);
+    let (cause, _, how) = outcome_and_loss(&proxy).await;
+    assert_eq!((&*cause, how), ("client_lost", Some(loss)));
 }
 
 #[tokio::test]
