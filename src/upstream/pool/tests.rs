@@ -473,3 +473,46 @@ async fn what_a_backend_closed_does_not_stay() {
     }
     assert!(start.elapsed() < idle::IDLE_TIME);
 }
+
+/// Else it would be taken for the answer to somebody else's request.
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_is_nobodys() {
+    const WRONG: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong";
+    for together in [true, false] {
+        let (endpoint, mut connections) = server().await;
+        let pool = pool();
+        let backend = tokio::spawn(async move {
+            let mut stream = connections.recv().await.unwrap();
+            head(&mut stream).await;
+            if together {
+                let both = [OK, WRONG].concat();
+                stream.write_all(both.as_bytes()).await.unwrap();
+            } else {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+            (stream, connections)
+        });
+        let response = pool.request(&endpoint, get("/"), None).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "ok");
+        let (mut first, mut connections) = backend.await.unwrap();
+        if !together {
+            assert_eq!(pool.idle.count(&endpoint), 1);
+            first.write_all(WRONG.as_bytes()).await.unwrap();
+            // Until the runtime knows of it. Before, nobody could.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let backend = tokio::spawn(async move {
+            let mut second = connections.recv().await.unwrap();
+            head(&mut second).await;
+            second.write_all(OK.as_bytes()).await.unwrap();
+            second
+        });
+        let response = pool.request(&endpoint, get("/"), None).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "ok", "together: {together}");
+        backend.await.unwrap();
+    }
+}
