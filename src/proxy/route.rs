@@ -78,9 +78,11 @@ pub(super) fn choose(
         hit = table.find(&look).ok_or(Refused::NotFound)?;
     }
     let prefix = hit.route.rule.policy.rewrite.prefix.as_deref();
-    // Nearly always it goes on as it came.
-    let asked = head.uri.path_and_query();
-    let asked = asked.filter(|asked| prefix.is_none() && asked.path() == target.path);
+    // Nearly always it goes on as it came. An absolute-form may have a query and no path.
+    let as_it_is = |asked: &&PathAndQuery| {
+        prefix.is_none() && asked.path() == target.path && asked.as_str().starts_with('/')
+    };
+    let asked = head.uri.path_and_query().filter(as_it_is);
     Ok(Choice {
         target: asked
             .cloned()

@@ -320,11 +320,12 @@ impl<C: Side, B: Side> Pump<C, B> {
                 stall::uploads(&self.client, &self.backend);
             }
             let gone = [&self.up, &self.down].map(|flow| flow.is_broken() || flow.source_ended());
-            let blocked = self.up.blocked().or(self.down.blocked());
-            if blocked.is_none() && gone == [false; 2] {
-                if let Some(doubts) = &mut self.doubts {
-                    doubts.stall = None;
-                }
+            if gone == [false; 2]
+                && let Some(doubts) = &mut self.doubts
+                && let Some(last) = doubts.stall
+                && !(stall::still_waits(&self.up, last) || stall::still_waits(&self.down, last))
+            {
+                doubts.stall = None;
                 self.set_stalled(false, limits.write_stall.value);
             }
         }

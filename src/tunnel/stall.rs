@@ -73,19 +73,24 @@ fn pause(policy: &ir::Policy) -> Duration {
 
 /// When something is due about the destination of a flow.
 pub(super) fn deadline(flow: &Flow, last: Option<Look>, policy: &ir::Policy) -> Option<Instant> {
-    let blocked = flow.blocked()?;
-    let look = last
-        .map_or(blocked, |last| last.at)
-        .checked_add(pause(policy));
     let limit = policy.limits.write_stall.value;
-    let end = limit.and_then(|limit| blocked.checked_add(limit));
-    look.into_iter().chain(end).min()
+    let end = flow
+        .blocked()
+        .zip(limit)
+        .and_then(|(blocked, limit)| blocked.checked_add(limit));
+    next_look(flow, last, policy).into_iter().chain(end).min()
 }
 
-/// Whether the destination has taken nothing for long enough to look at it.
-pub(super) fn is_noticed(flow: &Flow, policy: &ir::Policy, now: Instant) -> bool {
-    flow.blocked()
-        .is_some_and(|since| now.saturating_duration_since(since) >= pause(policy))
+/// When the destination is to be looked at, if it takes nothing until then.
+pub(super) fn next_look(flow: &Flow, last: Option<Look>, policy: &ir::Policy) -> Option<Instant> {
+    let blocked = flow.blocked()?;
+    last.map_or(blocked, |last| last.at.max(blocked))
+        .checked_add(pause(policy))
+}
+
+/// Whether the destination has taken nothing since the last look.
+pub(super) fn still_waits(flow: &Flow, last: Look) -> bool {
+    flow.blocked().is_some_and(|since| since <= last.at)
 }
 
 /// Whether the destination has taken nothing for `limits.writeStall`.

@@ -212,7 +212,7 @@ impl<B: SendBody> Pool<B> {
             drop(tokio::spawn(held.move_on()));
             return Ok(response.map(AnswerBody::from));
         }
-        Ok(response.map(|incoming| AnswerBody::new(incoming, held)))
+        Ok(response.map(|incoming| AnswerBody::new(incoming, Some(held))))
     }
 }
 

@@ -231,6 +231,20 @@ async fn other_upgrades_are_dropped_and_the_request_served(#[case] from: &str, #
     }
 }
 
+/// RFC 9112 section 3.2.1: an empty path is sent as a slash.
+#[tokio::test]
+async fn an_absolute_form_without_a_path_has_one_at_the_backend() {
+    let backend = raw::backend(|request| accept(request, ""), Then::Wait).await;
+    let proxy = proxy::with([rule("a.test", "/").to(&[backend.addr])]);
+    let request = handshake("");
+    let (_, fields) = request.split_once("\r\n").unwrap();
+    let request = format!("GET http://a.test?token=x HTTP/1.1\r\n{fields}");
+    let mut client = raw::send(proxy.addr, request).await;
+    assert_eq!(status(&client.head().await), 101);
+    let seen = backend.text();
+    assert!(seen.starts_with("GET /?token=x HTTP/1.1\r\n"), "{seen}");
+}
+
 #[tokio::test]
 async fn early_bytes_wait_for_the_verified_101() {
     let backend = raw::held(|request| accept(request, ""), Then::Wait).await;

@@ -405,6 +405,11 @@ async fn absolute_form_is_forwarded_in_origin_form() {
     );
     let seen = backend.text();
     assert!(seen.starts_with("GET /x HTTP/1.1\r\n"), "{seen}");
+    // RFC 9112 section 3.2.1: an empty path is sent as a slash.
+    let bare = request.replace("A.test/x", "a.test?y=z");
+    raw::send(proxy.addr, bare).await.response().await;
+    let seen = backend.text();
+    assert!(seen.contains("GET /?y=z HTTP/1.1\r\n"), "{seen}");
     let head = raw::send(proxy.addr, request.replace("A.test", "b.test"))
         .await
         .head()

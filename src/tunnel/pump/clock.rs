@@ -211,7 +211,9 @@ impl<C: Side, B: Side> Pump<C, B> {
     /// kernel. If it does not until the next look, it is stalled.
     fn look_for_stalls(&mut self, policy: &ir::Policy, now: Instant) {
         let last = self.last_look();
-        let is_due = |flow: &Flow| stall::is_noticed(flow, policy, now);
+        let is_due = |flow: &Flow| {
+            stall::next_look(flow, last, policy).is_some_and(|next_look| now >= next_look)
+        };
         if !(is_due(&self.up) || is_due(&self.down)) {
             return;
         }

@@ -18,6 +18,10 @@ use super::{SendBody, idle::Idle, link::Link};
 pub struct AnswerBody<B: SendBody> {
     incoming: Incoming,
     held: Option<Held<B>>,
+    /// Something was given that its reader may have kept: the head, to begin with.
+    given: bool,
+    /// Why it broke off.
+    failed: Option<hyper::Error>,
 }
 
 /// The connection that the body comes from.
@@ -43,10 +47,12 @@ impl<B: SendBody> Held<B> {
 }
 
 impl<B: SendBody> AnswerBody<B> {
-    pub(super) fn new(incoming: Incoming, held: Held<B>) -> Self {
+    pub(super) fn new(incoming: Incoming, held: Option<Held<B>>) -> Self {
         Self {
             incoming,
-            held: Some(held),
+            held,
+            given: true,
+            failed: None,
         }
     }
 }
@@ -54,10 +60,7 @@ impl<B: SendBody> AnswerBody<B> {
 /// Of a connection that a task looks after.
 impl<B: SendBody> From<Incoming> for AnswerBody<B> {
     fn from(incoming: Incoming) -> Self {
-        Self {
-            incoming,
-            held: None,
-        }
+        Self::new(incoming, None)
     }
 }
 
@@ -69,10 +72,29 @@ impl<B: SendBody> Body for AnswerBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { incoming, held } = &mut *self;
-        match held {
+        let Self {
+            incoming,
+            held,
+            given,
+            failed,
+        } = &mut *self;
+        if let Some(error) = failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let polled = match held {
             Some(held) => held.link.poll_body(cx, incoming),
             None => Pin::new(incoming).poll_frame(cx),
+        };
+        let was_given = std::mem::replace(given, polled.is_ready());
+        match polled {
+            // hyper's server forgets what it has not written when a body fails.
+            Poll::Ready(Some(Err(error))) if was_given => {
+                *failed = Some(error);
+                *given = false;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled,
         }
     }
 

@@ -63,7 +63,7 @@ impl<B: SendBody> fmt::Debug for Idle<B> {
 }
 
 impl<B: SendBody> Idle<B> {
-    /// The connection to this endpoint that was used last and is still open.
+    /// The connection to this endpoint that was used last. Whether the backend has closed it meanwhile, the next exchange tells.
     pub(super) fn take(&self, endpoint: &Endpoint) -> Option<Box<Link<B>>> {
         let mut state = self.state.lock();
         loop {

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
 };
 
 use super::{client, eventually, netns::Netns};
@@ -28,6 +29,8 @@ pub struct Hawser {
     dir: Option<tempfile::TempDir>,
     child: Child,
     log: Arc<Mutex<Vec<Value>>>,
+    /// Ends with the log.
+    reader: JoinHandle<()>,
 }
 
 /// A process that serves `yaml`, ready to take requests.
@@ -182,7 +185,7 @@ async fn spawn(
         .expect("hawser starts");
     let log = Arc::new(Mutex::new(Vec::new()));
     let stderr = child.stderr.take().expect("a pipe");
-    tokio::spawn({
+    let reader = tokio::spawn({
         let log = Arc::clone(&log);
         async move {
             let mut lines = BufReader::new(stderr).lines();
@@ -213,6 +216,7 @@ async fn spawn(
         dir,
         child,
         log,
+        reader,
     }
 }
 
@@ -413,11 +417,17 @@ impl Hawser {
         lines.count()
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process, and of its log.
     pub async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(super::DEADLINE, self.child.wait())
+        let both = async {
+            let status = self.child.wait().await.expect("an exit status");
+            if !self.reader.is_finished() {
+                (&mut self.reader).await.expect("the log is read");
+            }
+            status
+        };
+        tokio::time::timeout(super::DEADLINE, both)
             .await
             .expect("hawser ends in time")
-            .expect("an exit status")
     }
 }
