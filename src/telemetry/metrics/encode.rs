@@ -113,7 +113,7 @@ fn websockets(encoder: &mut DescriptorEncoder<'_>, sets: &Sets) -> fmt::Result {
     let mut stalled = family(
         encoder,
         "websocket_stalled",
-        "Open WebSocket connections one side of which has taken nothing for 5 s although something waits for it.",
+        "Open WebSocket connections one side of which has taken nothing for 5 s (all of `limits.writeStall` or half of `timeouts.idle`, where that is less) although something waits for it.",
         None,
         MetricType::Gauge,
     )?;

@@ -55,7 +55,7 @@ async fn who_takes_little_at_a_time_costs_few_turns() {
     let (mut client, near_client) = duplex(1024);
     let (mut backend, near_backend) = duplex(64 * 1024);
     let stream = tokio::spawn(async move {
-        let message = frame(&[7; 60_000]);
+        let message = frame(&vec![7; 60_000]);
         while backend.write_all(&message).await.is_ok() {}
     });
     tokio::spawn(async move {
