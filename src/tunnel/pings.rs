@@ -146,12 +146,14 @@ impl Ping {
         let late = self
             .waits_since(from)
             .is_some_and(|since| now.saturating_duration_since(since) >= timeout);
-        // Who sends one long frame cannot put a pong into it, and who reads slowly has not got the ping yet.
+        // Who sends one long frame cannot put a pong into it, who reads slowly has not got the ping yet, and where the other
+        // side reads slowly the answer is not read.
         if !late {
             return false;
         }
-        let (heard, blocked) = (from.take_heard(), to.blocked().is_some());
-        if !heard && !blocked {
+        let heard = from.take_heard();
+        let is_blocked = to.blocked().is_some() || from.blocked().is_some();
+        if !heard && !is_blocked {
             return true;
         }
         self.sent = Some(now);

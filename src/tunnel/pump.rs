@@ -118,8 +118,8 @@ pub(super) struct Pump<C, B> {
 /// About a side that may be gone.
 #[derive(Debug, Default)]
 struct Doubts {
-    /// When one that seems silent is looked at again.
-    second_look: Option<Instant>,
+    /// Why one seems to be gone, and when it is looked at again.
+    second_look: Option<(Cause, Instant)>,
     /// Since when one takes nothing any more and nothing came from it.
     broken: Option<Instant>,
     /// The last look at one that is stalled.

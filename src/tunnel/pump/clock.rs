@@ -77,6 +77,7 @@ impl<C: Side, B: Side> Pump<C, B> {
                 let flows = [&self.up, &self.down];
                 let silent = self.silent(policy);
                 let second_look = self.doubts.as_ref().and_then(|it| it.second_look);
+                let second_look = second_look.map(|(_, at)| at);
                 let silent = silent.max(silent.and(second_look));
                 let rates = flows.map(Flow::resumes);
                 let others = [self.lifetime, self.gone_at()];
@@ -169,9 +170,7 @@ impl<C: Side, B: Side> Pump<C, B> {
             return;
         }
         self.look_for_stalls(policy, now);
-        let idle = policy.timeouts.idle.value;
-        let idle =
-            idle.is_some_and(|idle| now.saturating_duration_since(self.idle_since()) >= idle);
+        let idle = self.is_idle(policy, now);
         let stall = policy.limits.write_stall.value;
         let stalled = Some(Loss::WriteStall);
         let lost = if stall::is_over(&self.down, stall, now) {
@@ -184,7 +183,12 @@ impl<C: Side, B: Side> Pump<C, B> {
                 .and_then(|pings| pings.late(&mut self.up, &mut self.down, &policy.keepalive, now));
             late.map(|side| (side, Cause::PingTimeout, None))
         };
-        let certain = self.is_certain(idle || lost.is_some(), now);
+        let suspicion = match lost {
+            _ if idle => Some(Cause::IdleTimeout),
+            Some((_, cause, _)) => Some(cause),
+            None => None,
+        };
+        let certain = self.is_certain(suspicion, now);
         if idle && certain {
             self.end(
                 Cause::IdleTimeout,
@@ -214,7 +218,9 @@ impl<C: Side, B: Side> Pump<C, B> {
         let is_due = |flow: &Flow| {
             stall::next_look(flow, last, policy).is_some_and(|next_look| now >= next_look)
         };
-        if !(is_due(&self.up) || is_due(&self.down)) {
+        let waits = |pump: &Self| is_due(&pump.up) || is_due(&pump.down);
+        let is_due = waits(self);
+        if !is_due && !self.may_end_blocked(policy, now) {
             return;
         }
         let (look, [client, backend]) = stall::look(&self.client, &self.backend, last, now);
@@ -225,8 +231,27 @@ impl<C: Side, B: Side> Pump<C, B> {
             self.up.progressed(now);
         }
         self.doubts.get_or_insert_default().stall = Some(look);
-        let stalled = last.is_some() && (is_due(&self.up) || is_due(&self.down));
-        self.set_stalled(stalled, policy.limits.write_stall.value);
+        if is_due {
+            self.set_stalled(
+                last.is_some() && waits(self),
+                policy.limits.write_stall.value,
+            );
+        }
+    }
+
+    /// Whether a side that takes nothing is about to be lost, or the tunnel to be idle: it is asked once more, since some of
+    /// what waits in the kernel may have moved since the last look.
+    fn may_end_blocked(&self, policy: &ir::Policy, now: Instant) -> bool {
+        let flows = [&self.up, &self.down];
+        let limit = policy.limits.write_stall.value;
+        flows.iter().any(|flow| flow.blocked().is_some())
+            && (self.is_idle(policy, now)
+                || flows.iter().any(|flow| stall::is_over(flow, limit, now)))
+    }
+
+    fn is_idle(&self, policy: &ir::Policy, now: Instant) -> bool {
+        let idle = policy.timeouts.idle.value;
+        idle.is_some_and(|idle| now.saturating_duration_since(self.idle_since()) >= idle)
     }
 
     /// Tells the kernel what is new.
@@ -242,13 +267,18 @@ impl<C: Side, B: Side> Pump<C, B> {
     }
 
     /// Whether what seems silent is so at the second look, too.
-    fn is_certain(&mut self, seems_silent: bool, now: Instant) -> bool {
-        if !seems_silent {
+    fn is_certain(&mut self, suspicion: Option<Cause>, now: Instant) -> bool {
+        let Some(suspicion) = suspicion else {
             self.forget_second_look();
             return false;
-        }
+        };
         let doubts = self.doubts.get_or_insert_default();
-        now >= *doubts.second_look.get_or_insert(now + SECOND_LOOK)
+        // Of another suspicion it is the first look.
+        let known = doubts.second_look.filter(|(cause, _)| *cause == suspicion);
+        let (_, at) = *doubts
+            .second_look
+            .insert(known.unwrap_or((suspicion, now + SECOND_LOOK)));
+        now >= at
     }
 
     fn forget_second_look(&mut self) {

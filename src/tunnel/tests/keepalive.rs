@@ -387,3 +387,39 @@ async fn who_reads_slowly_is_not_idle() {
     drop((kit.client, kit.backend));
     assert_eq!(kit.outcome.await.unwrap().cause, Cause::ClientClosed);
 }
+
+/// A side whose bytes nobody takes is not read, and neither are its pongs.
+#[tokio::test(start_paused = true)]
+async fn whose_other_side_stalls_is_not_silent() {
+    let mut open = pinging(ir::PingTarget::Backend);
+    open.policy.limits.write_stall = Setting::field(Some(Duration::from_mins(1)));
+    let kit = open.tunnel().await;
+    fill(&kit).await;
+    let start = Instant::now();
+    let end = kit.outcome.await.unwrap();
+    let lost = (end.cause, end.loss.map(Loss::as_str));
+    assert_eq!(lost, (Cause::ClientLost, Some("write_stall")));
+    assert!(start.elapsed() >= Duration::from_mins(1));
+}
+
+/// What was taken since the last look counts, too.
+#[tokio::test]
+async fn a_side_is_asked_once_more_before_it_is_lost() {
+    let mut open = patient();
+    open.policy.limits.write_stall = Setting::field(Some(Duration::from_secs(6)));
+    let mut kit = open.tunnel().await;
+    let small = SockRef::from(&kit.client).set_recv_buffer_size(64 * 1024);
+    small.unwrap();
+    fill(&kit).await;
+    // Behind the look at 5 s.
+    tokio::time::sleep(Duration::from_millis(5_400)).await;
+    kit.client
+        .read_exact(&mut vec![0; 128 * 1024])
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    send(&mut kit.client, &masked_close(1000)).await;
+    expect(&mut kit.backend, &masked_close(1000)).await;
+    drop((kit.client, kit.backend));
+    assert_eq!(kit.outcome.await.unwrap().cause, Cause::ClientClosed);
+}
