@@ -120,13 +120,23 @@ impl Flow {
     }
 
     /// Takes what the source sent before the tunnel began.
-    pub(super) fn take_early(&mut self, early: &[u8], rules: &Rules, counts: &mut Counts) {
+    pub(super) fn take_early(
+        &mut self,
+        early: &[u8],
+        rules: &Rules,
+        limits: &ir::Limits,
+        counts: &mut Counts,
+    ) {
+        let before = *counts;
         counts.bytes += early.len() as u64;
         let out = &mut self.out;
         let done = self
             .passage
             .pass(early, rules, counts, |bytes, _| out.push(bytes));
         self.held = early.get(done..).unwrap_or_default().into();
+        if let Some(rates) = &mut self.rates {
+            rates.spend(limits, &counts.since(&before), Instant::now());
+        }
     }
 
     /// Writes what it has, then reads and writes once. Whether anything moved; if not, the waker is registered

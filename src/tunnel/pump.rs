@@ -183,8 +183,10 @@ impl<C: Side, B: Side> Pump<C, B> {
             armed: None,
         };
         let (up, down) = pump.rules(policy);
-        pump.up.take_early(client_early, &up, &mut news.up);
-        pump.down.take_early(backend_early, &down, &mut news.down);
+        let limits = &policy.limits;
+        pump.up.take_early(client_early, &up, limits, &mut news.up);
+        pump.down
+            .take_early(backend_early, &down, limits, &mut news.down);
         pump
     }
 

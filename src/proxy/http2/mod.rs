@@ -43,9 +43,10 @@ const STREAMS: u32 = 100;
 /// Bytes that a client may send on a stream before somebody read them: as much as is held back for HTTP/1.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// The same for all streams of a connection together. Below 100 stream windows on purpose: what a client sends to
-/// slow readers is bounded by this, whatever the number of streams.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same for all streams of a connection together. More than all their windows, so that one which is not read holds up no
+/// other; those bound what waits, with 6.4 MB. And h2 ends a connection at so many small pieces that wait as half of this would
+/// be at up to 256 bytes each: a stream full of the smallest is a third of that.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 /// Bytes of a stream that wait for the client to take them.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -137,6 +138,8 @@ struct End<'c> {
     load: watch::Receiver<Load>,
     /// Since when no stream is open.
     idle: Option<Instant>,
+    /// Streams in all, as of the last look.
+    asked: u64,
     /// Since when the client knows that it ends.
     goaway: Option<Instant>,
     /// Makes the shutdown wait.
@@ -153,6 +156,7 @@ impl<'c> End<'c> {
             connection,
             load,
             idle: None,
+            asked: 0,
             goaway: None,
             awaited: Some(awaited),
         }
@@ -220,6 +224,10 @@ impl<'c> End<'c> {
         if load.requests + load.tunnels > 0 {
             self.idle = None;
             return None;
+        }
+        // One that Hawser answered by itself may have come and gone between two looks.
+        if std::mem::replace(&mut self.asked, load.total) != load.total {
+            self.idle = None;
         }
         let idle = *self.idle.get_or_insert_with(Instant::now);
         let limits = &self.connection.proxy.limits.gate;

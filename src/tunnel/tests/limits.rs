@@ -260,6 +260,23 @@ async fn bytes_per_second_are_kept_by_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_came_before_the_tunnel_counts() {
+    let mut open = limited(|policy| {
+        policy.limits.messages_per_second = Setting::field(Some(10));
+    });
+    let early = masked(b"x").repeat(30);
+    open.client_early = early.clone().leak();
+    let mut kit = open.tunnel().await;
+    expect(&mut kit.backend, &early).await;
+    let start = Instant::now();
+    send(&mut kit.client, &masked(b"y")).await;
+    expect(&mut kit.backend, &masked(b"y")).await;
+    // A second's share is there at once, the rest is a debt.
+    let took = start.elapsed().as_secs_f64();
+    assert!((1.8..=2.3).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn pings_and_small_fragments_count_as_messages() {
     let fragments = [fragment(0x01, b"a"), fragment(0x00, b"b").repeat(999)].concat();
     let reserved = fragment(0x8b, b"").repeat(1000);

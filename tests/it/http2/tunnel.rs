@@ -367,6 +367,33 @@ async fn a_client_whose_connection_breaks() {
     .await;
 }
 
+/// h2 bounds how many small pieces of all streams nobody has read, and ends the connection at more.
+#[tokio::test]
+async fn small_messages_that_wait_end_no_connection() {
+    const MESSAGES: usize = 3_000;
+    let echo = origin::echo().await;
+    let slow = rule("a.test", "/slow").policy(|policy| {
+        policy.limits.messages_per_second = Setting::field(Some(1));
+    });
+    let proxy = proxy::with([slow.to(&[echo.addr]), rule("a.test", "/").to(&[echo.addr])]);
+    let mut client = connect(proxy.addr).await;
+    let mut waits = client.tunnel("/slow").await;
+    for _ in 0..MESSAGES {
+        waits
+            .send
+            .send_data(masked("0123456789").into(), false)
+            .unwrap();
+    }
+    let mut other = client.tunnel("/").await;
+    for _ in 0..10 {
+        other.send.send_data(masked("hello").into(), false).unwrap();
+        assert_eq!(other.read(7).await, b"\x81\x05hello");
+    }
+    // What is limited goes on, too: its first second is there.
+    assert_eq!(waits.read(12).await, b"\x81\x0a0123456789");
+    assert!(!client.is_over());
+}
+
 #[tokio::test]
 async fn a_backend_that_leaves_without_close() {
     let backend = raw::backend(|request| accept(request, ""), Then::Close).await;
