@@ -6,6 +6,7 @@
 //! Invariant: no kube, tokio or hyper type in this module (`tests/it/layering.rs`).
 
 mod backend;
+mod bytes;
 mod config;
 mod explain;
 mod id;
@@ -15,6 +16,7 @@ mod policy;
 mod settings;
 
 pub use backend::{Backend, BackendRef, Endpoint, Target};
+pub(crate) use bytes::alphanumeric_or;
 pub use config::{Candidate, Config, Delta, HostRoutes, Route};
 pub use explain::{ANNOTATIONS, Explained, Explanation};
 pub use id::{BackendId, ObjectId, ObjectVersion, RouteId, RouteKind};

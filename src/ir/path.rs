@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, fmt::Write};
 
+use super::bytes::alphanumeric_or;
+
 /// Why a path has no normal form. A request with such a path is answered with 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PathProblem {
@@ -134,26 +136,12 @@ fn remove_dot_segments(path: &str) -> String {
 }
 
 /// RFC 3986 section 2.3.
-const fn is_unreserved(byte: u8) -> bool {
+fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// What may stand in a path as itself: `pchar` without escapes, and the slash (RFC 3986 section 3.3).
-static LITERAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let marks = b"/:@!$&'()*+,;=";
-    let mut i = 0;
-    while i < marks.len() {
-        table[marks[i] as usize] = true;
-        i += 1;
-    }
-    let mut byte = 0_u8;
-    while byte < 128 {
-        table[byte as usize] |= is_unreserved(byte);
-        byte += 1;
-    }
-    table
-};
+static LITERAL: [bool; 256] = alphanumeric_or(b"-._~/:@!$&'()*+,;=");
 
 /// What RFC 3986 wants percent-encoded, but URLs of browsers may hold raw (WHATWG URL, path percent-encode set)
 /// or did not long ago.

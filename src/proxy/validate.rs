@@ -110,15 +110,7 @@ fn name(raw: &[u8]) -> Result<Host<'_>, Invalid> {
 }
 
 /// What names consist of.
-static IN_NAMES: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        byte += 1;
-    }
-    table
-};
+static IN_NAMES: [bool; 256] = ir::alphanumeric_or(b"-_.");
 
 fn port_number(raw: &[u8]) -> Result<NonZeroU16, Invalid> {
     if !raw.iter().all(u8::is_ascii_digit) {

@@ -1,29 +1,14 @@
 //! Classes of bytes in a head (RFC 9110 section 5.6, RFC 3986).
 
 use super::Refusal;
+use crate::ir;
 
 /// `tchar` of RFC 9110 section 5.6.2.
 pub(super) const fn is_token(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let marks = b"!#$%&'*+-.^_`|~";
-    let mut i = 0;
-    while i < marks.len() {
-        table[marks[i] as usize] = true;
-        i += 1;
-    }
-    let mut byte = 0_u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric() {
-            table[byte as usize] = true;
-        }
-        byte += 1;
-    }
-    table
-};
+static TOKEN: [bool; 256] = ir::alphanumeric_or(b"!#$%&'*+-.^_`|~");
 
 /// Whether all bytes may stand in a field value: no control but the tab. Without branches, so that it is
 /// done on many bytes at a time.
