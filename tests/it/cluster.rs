@@ -38,14 +38,6 @@ static PLANE: Shared = Shared::api();
 /// Changes are live within 10 s once the API server answers again. The same again for a loaded machine.
 const CONVERGED: Duration = Duration::from_secs(20);
 
-const CLASS: &str = "apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata:
-  name: hawser
-  annotations: {ingressclass.kubernetes.io/is-default-class: \"true\"}
-spec: {controller: hawser.dev/ingress-controller}
-";
-
 /// The control plane of this file, for tests that leave it whole.
 fn plane() -> Handle {
     let plane = PLANE.get();
@@ -62,7 +54,7 @@ fn own_plane() -> ControlPlane {
 
 fn prepare(plane: &ControlPlane) {
     plane.install_crd();
-    plane.kubectl(&["apply", "-f", "-"], CLASS).text();
+    plane.share(manifest::CLASS);
 }
 
 /// The address of the control plane's host: EndpointSlices may name it.

@@ -46,7 +46,7 @@ fn plane() -> Handle {
 /// Installs what every test needs.
 fn furnish(plane: &ControlPlane) {
     plane.install_crd();
-    plane.kubectl(&["apply", "-f", "-"], CLASSES).text();
+    plane.share(CLASSES);
 }
 
 /// Text without what differs from run to run: ages, times, the namespace, and how wide columns are because of them.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{CLASS, answers, apply, here, own_plane, page, plane, start, status, warnings};
+use super::{answers, apply, here, own_plane, page, plane, start, status, warnings};
 use crate::kit::{client, control_plane::ControlPlane, eventually, manifest, origin, within};
 
 const INGRESS: &str = "apiVersion: networking.k8s.io/v1
@@ -19,7 +19,7 @@ spec:
 #[test]
 fn without_the_crd_ingresses_are_served_and_it_is_noticed_when_it_comes() {
     let plane = ControlPlane::api();
-    plane.kubectl(&["apply", "-f", "-"], CLASS).text();
+    plane.share(manifest::CLASS);
     plane.run(async || {
         let namespace = plane.namespace("no-crd").await;
         let http = origin::http_on(here()).await;

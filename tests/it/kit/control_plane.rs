@@ -495,6 +495,13 @@ impl ControlPlane {
         self.established("websocketroutes.hawser.dev");
     }
 
+    /// Applies what the tests of a control plane share. They do so at the same time: on the server, because a
+    /// client looks first and then creates, which only one of them could.
+    pub fn share(&self, manifest: &str) {
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        self.kubectl(&apply, manifest).text();
+    }
+
     /// Waits until a CRD is served. `kubectl wait` fails at once while there are no conditions yet
     /// (kubernetes/kubernetes#66439).
     pub fn established(&self, name: &str) {

@@ -2,6 +2,16 @@
 
 use std::{fmt::Write, net::SocketAddr};
 
+/// The IngressClass `hawser`, the default of its cluster.
+pub const CLASS: &str = "apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata:
+  name: hawser
+  annotations: {ingressclass.kubernetes.io/is-default-class: \"true\"}
+spec: {controller: hawser.dev/ingress-controller}
+---
+";
+
 /// A Service `name` with port 80 and one EndpointSlice per address.
 pub fn service(name: &str, endpoints: &[SocketAddr]) -> String {
     let mut text = format!(

@@ -10,12 +10,6 @@ use crate::kit::{client, hawser, manifest, within};
 
 const SOCKETS: usize = 40;
 
-const CLASS: &str = "apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {name: hawser, annotations: {ingressclass.kubernetes.io/is-default-class: \"true\"}}
-spec: {controller: hawser.dev/ingress-controller}
-";
-
 /// What was in no slice for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,13 +40,13 @@ async fn closed(mut socket: client::Socket) -> (u16, String, Instant) {
 fn only_the_sockets_of_a_pod_that_goes_are_told_to() {
     let plane = PLANE.get();
     plane.install_crd();
+    plane.share(manifest::CLASS);
     plane.run(async || {
         let namespace = plane.namespace("goodbye").await;
         let client = plane.client().await;
         let _node = start(&plane, &namespace).await;
         let deployment = echo(2, "", ", env: [{name: IGNORE_TERM, value: \"1\"}]");
         let route = manifest::route("chat", "chat.test", "/ws", "echo", "");
-        apply(&plane, &namespace, CLASS);
         apply(&plane, &namespace, &deployment);
         apply(&plane, &namespace, &route);
         rolled_out(&plane, &namespace, "echo");

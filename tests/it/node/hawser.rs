@@ -59,11 +59,6 @@ fn in_cluster(namespace: &str) -> String {
     format!(
         "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: hawser}}}}
 ---
-apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata: {{name: hawser, annotations: {{ingressclass.kubernetes.io/is-default-class: \"true\"}}}}
-spec: {{controller: hawser.dev/ingress-controller}}
----
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {{name: {namespace}}}
@@ -100,6 +95,7 @@ spec:
 fn a_cluster_is_served_under_its_own_service_account() {
     let plane = PLANE.get();
     plane.install_crd();
+    plane.share(manifest::CLASS);
     plane.run(async || {
         let namespace = plane.namespace("in-cluster").await;
         let client = plane.client().await;
