@@ -69,8 +69,8 @@ impl Listener {
         self.address
     }
 
-    /// Serves until `drain`, then stops accepting, lets requests finish and returns when every connection
-    /// has ended that is not a tunnel, or carries nothing but tunnels. `cut` ends those that are left at once.
+    /// Serves until `drain`, then stops accepting, lets requests finish and returns when every connection has ended that
+    /// is not a tunnel; one of HTTP/2 ends after its tunnels. `cut` ends those that are left at once.
     pub async fn serve(self, proxy: Arc<Proxy>, drain: Order, cut: Order) {
         let connections = TaskTracker::new();
         let shutdown = connection::Shutdown {

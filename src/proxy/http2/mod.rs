@@ -24,7 +24,6 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{connection::Connection, slots::Slot};
 
@@ -68,21 +67,15 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves a connection that began with `early`, in a task of its own.
 pub(super) fn start(connection: Arc<Connection>, slot: Slot, stream: TcpStream, early: Bytes) {
-    // Before the task that calls this ends: the shutdown must not find a moment without either.
-    let awaited = connection.shutdown.tasks.token();
-    tokio::spawn(async move {
+    let tasks = connection.shutdown.tasks.clone();
+    tasks.spawn(async move {
         let (metrics, peer) = (connection.proxy.metrics.clone(), connection.peer);
-        let served = serve(connection, slot, Replay::new(early, stream), awaited);
+        let served = serve(connection, slot, Replay::new(early, stream));
         super::connection::isolated(&metrics, peer, served).await;
     });
 }
 
-async fn serve(
-    connection: Arc<Connection>,
-    slot: Slot,
-    stream: Replay<TcpStream>,
-    awaited: TaskTrackerToken,
-) {
+async fn serve(connection: Arc<Connection>, slot: Slot, stream: Replay<TcpStream>) {
     let (streams, load) = Streams::new(connection.proxy.clone(), slot);
     let tasks = Tasks::new(&connection);
     let answers = connection.clone();
@@ -103,7 +96,7 @@ async fn serve(
         .max_header_list_size(HEADER_LIST)
         .serve_connection(TokioIo::new(stream), answer);
     let mut http = std::pin::pin!(http);
-    let mut end = End::new(&connection, load, awaited);
+    let mut end = End::new(&connection, load);
     loop {
         let step = tokio::select! {
             biased;
@@ -142,23 +135,16 @@ struct End<'c> {
     asked: u64,
     /// Since when the client knows that it ends.
     goaway: Option<Instant>,
-    /// Makes the shutdown wait.
-    awaited: Option<TaskTrackerToken>,
 }
 
 impl<'c> End<'c> {
-    fn new(
-        connection: &'c Connection,
-        load: watch::Receiver<Load>,
-        awaited: TaskTrackerToken,
-    ) -> Self {
+    fn new(connection: &'c Connection, load: watch::Receiver<Load>) -> Self {
         Self {
             connection,
             load,
             idle: None,
             asked: 0,
             goaway: None,
-            awaited: Some(awaited),
         }
     }
 
@@ -176,13 +162,9 @@ impl<'c> End<'c> {
             if self.goaway.is_none() && (draining || over || load.total >= STREAMS_IN_ALL) {
                 return self.goaway();
             }
-            // The registry of tunnels sees to their end, by its own pace; the shutdown waits for that too.
-            self.await_shutdown(!(draining && load.requests == 0 && load.tunnels > 0));
-            if cut.is_given() {
-                if load.tunnels == 0 {
-                    return Step::Cut;
-                }
-                self.await_shutdown(false);
+            // The registry of tunnels sees to their end, by its own pace.
+            if cut.is_given() && load.tunnels == 0 {
+                return Step::Cut;
             }
             let deadline = self.deadline(&load);
             let timer = async {
@@ -209,14 +191,6 @@ impl<'c> End<'c> {
     fn goaway(&mut self) -> Step {
         self.goaway = Some(Instant::now());
         Step::Goaway
-    }
-
-    fn await_shutdown(&mut self, wait: bool) {
-        if !wait {
-            self.awaited = None;
-        } else if self.awaited.is_none() {
-            self.awaited = Some(self.connection.shutdown.tasks.token());
-        }
     }
 
     /// When a connection without streams has lived long enough.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -110,13 +110,36 @@ pub(super) async fn silent(address: SocketAddr) -> Raw {
 
 /// Connects, sends the preface and empty settings.
 pub(super) async fn raw(address: SocketAddr) -> Raw {
-    let mut raw = silent(address).await;
-    raw.send(PREFACE).await;
-    raw.send(&frame(SETTINGS, 0, 0, &[])).await;
+    silent(address).await.greet().await
+}
+
+/// The same, with a window of TCP of some kilobytes, and windows of HTTP/2 of a megabyte.
+pub(super) async fn narrow(address: SocketAddr) -> Raw {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .set_recv_buffer_size(8 * 1024)
+        .expect("a small buffer");
+    let stream = socket.connect(address).await.expect("connected");
+    stream.set_nodelay(true).expect("nodelay");
+    let raw = Raw {
+        stream,
+        buffer: Vec::new(),
+    };
+    let mut raw = raw.greet().await;
+    let size = (1_u32 << 20).to_be_bytes();
+    let initial_window_size = [&[0, 4], &size[..]].concat();
+    raw.send(&frame(SETTINGS, 0, 0, &initial_window_size)).await;
+    raw.send(&frame(WINDOW_UPDATE, 0, 0, &size)).await;
     raw
 }
 
 impl Raw {
+    async fn greet(mut self) -> Self {
+        self.send(PREFACE).await;
+        self.send(&frame(SETTINGS, 0, 0, &[])).await;
+        self
+    }
+
     /// Sends bytes. A server that has enough is no error.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> bool {
         timeout(DEADLINE, self.stream.write_all(bytes))

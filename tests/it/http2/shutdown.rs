@@ -1,9 +1,12 @@
 //! The end of the process: GOAWAY first, requests finish, each tunnel gets its Close, the connection goes last.
 
-use futures_util::{SinkExt, StreamExt, future::join_all};
-use tokio_tungstenite::tungstenite::Message;
+use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt, future::join_all};
 use rstest::rstest;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::kit::{
     eventually, hawser, manifest, origin,
@@ -12,7 +15,7 @@ use crate::kit::{
 };
 
 use super::{
-    frames::{self, DATA, END_HEADERS, GOAWAY, HEADERS},
+    frames::{self, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS},
     kit::{browser, connect, get, whole},
 };
 
@@ -47,9 +50,10 @@ async fn a_connection_goes_after_its_last_tunnel() {
     assert_eq!(tunnel.read(4).await, b"\x81\x02hi");
     held.release.add_permits(1);
     assert_eq!(whole(request).await.unwrap().text(), "plain");
-    // The listener does not wait for tunnels; their registry does.
     let tunnels = proxy.tunnels.clone();
-    proxy.served().await;
+    let mut served = Box::pin(proxy.served());
+    let waits = timeout(Duration::from_millis(100), &mut served).await;
+    assert!(waits.is_err(), "it ends before its tunnels");
     tunnel.write(b"\x81\x82\0\0\0\0ho");
     assert_eq!(tunnel.read(4).await, b"\x81\x02ho");
     let drain = tokio::spawn({
@@ -66,6 +70,7 @@ async fn a_connection_goes_after_its_last_tunnel() {
     drain.await.unwrap();
     assert!(tunnels.is_empty());
     client.ended().await.unwrap();
+    served.await;
 }
 
 #[tokio::test]
@@ -87,7 +92,6 @@ async fn a_cut_ends_requests_and_no_tunnel() {
     .await;
     proxy.drain();
     proxy.cut();
-    proxy.served().await;
     assert!(whole(request).await.unwrap_err().is_reset());
     assert!(whole(lost).await.is_err());
     tunnel.write(b"\x81\x82\0\0\0\0hi");
@@ -145,6 +149,72 @@ async fn the_process_closes_tunnels_with_1012_and_exits_0() {
     assert_eq!(drained, 20);
 }
 
+/// The frame that opens a WebSocket.
+fn websocket(stream: u32) -> Vec<u8> {
+    let head = frames::block(&[
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":authority", "chat.test"),
+        (":path", "/ws"),
+        ("sec-websocket-version", "13"),
+    ]);
+    frames::frame(HEADERS, END_HEADERS, stream, &head)
+}
+
+/// A client that is slow to read has the last bytes of its tunnel still before it when that has ended.
+#[tokio::test]
+async fn the_process_waits_until_the_last_client_took_the_last_bytes() {
+    // The kernel takes 96 KiB of it, HTTP/2 the rest.
+    const MESSAGE: usize = 150_000;
+    let backend = raw::backend(
+        |head| {
+            let length = (MESSAGE as u64).to_be_bytes();
+            let mut bytes = raw::accept(head, "");
+            bytes.extend([0x82, 127]);
+            bytes.extend(length);
+            bytes.resize(bytes.len() + MESSAGE, b'm');
+            bytes
+        },
+        Then::Wait,
+    )
+    .await;
+    let yaml = manifest::websocket("chat", "/ws", &[backend.addr]);
+    let flags = ["--drain-delay", "0s", "--drain-window", "0s"];
+    let mut hawser = hawser::with_flags(&yaml, &flags).await;
+    let mut client = frames::narrow(hawser.http).await;
+    client.send(&websocket(1)).await;
+    while client.next().await.expect("an answer").kind != HEADERS {}
+    eventually("the message is on its way", async || {
+        let labels = ["backend_to_client"];
+        let bytes = hawser.sum("hawser_websocket_bytes_total", &labels).await;
+        (bytes >= MESSAGE as f64).then_some(())
+    })
+    .await;
+    hawser.signal("TERM");
+    let ended = |line: &Value| hawser::field(line, "cause") == Some("drain");
+    let line = hawser.logged("the tunnel has ended", ended).await;
+    assert_eq!(line["client_got_close"], true, "{line}");
+    sleep(Duration::from_millis(500)).await;
+    let mut bytes = Vec::new();
+    loop {
+        let frame = client.next().await.expect("the connection is there");
+        if frame.kind == DATA {
+            bytes.extend(frame.payload);
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+    }
+    let close = &bytes[10 + MESSAGE..];
+    assert_eq!(
+        (close[0], &close[2..4]),
+        (0x88, &1012_u16.to_be_bytes()[..])
+    );
+    drop(client);
+    assert!(hawser.ended().await.success());
+}
+
 /// A browser that was told GOAWAY makes its new connection elsewhere: told afterwards, it would come back.
 #[rstest]
 #[case("1s")]
@@ -157,17 +227,8 @@ async fn the_process_says_goaway_before_the_first_close(#[case] window: &str) {
     let flags = ["--drain-delay", "0s", "--drain-window", window];
     let mut hawser = hawser::with_flags(&yaml, &flags).await;
     let mut client = frames::raw(hawser.http).await;
-    let head = frames::block(&[
-        (":method", "CONNECT"),
-        (":protocol", "websocket"),
-        (":scheme", "http"),
-        (":authority", "chat.test"),
-        (":path", "/ws"),
-        ("sec-websocket-version", "13"),
-    ]);
     for tunnel in 0..TUNNELS {
-        let open = frames::frame(HEADERS, END_HEADERS, 2 * tunnel + 1, &head);
-        assert!(client.send(&open).await);
+        assert!(client.send(&websocket(2 * tunnel + 1)).await);
     }
     let mut opened = 0;
     while opened < TUNNELS {
