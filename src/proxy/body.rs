@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::upstream;
 
-use super::{headers, http2, record::Record};
+use super::{headers, record::Record};
 
 /// How far a request body has come.
 #[derive(Debug, Default)]
@@ -168,7 +168,6 @@ impl Body for ResponseBody {
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
             SourceProjection::Backend { body } => body.poll_frame(cx),
         };
-        http2::waits_for_client(polled.is_ready());
         let frame = ready!(polled);
         if let Some(record) = this.record {
             match &frame {

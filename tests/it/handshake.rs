@@ -301,6 +301,52 @@ async fn a_pipelined_request_after_an_ignored_upgrade_is_served() {
     }
 }
 
+/// The verdict on the first request is none on the handshake that the gate holds behind it.
+#[tokio::test]
+async fn a_handshake_behind_a_plain_request_is_a_tunnel() {
+    let held = raw::held(ok, Then::Again).await;
+    let echo = origin::echo().await;
+    let proxy = proxy::with([
+        rule("a.test", "/").to(&[held.addr]),
+        rule("a.test", "/ws").to(&[echo.addr]),
+    ]);
+    let plain = "GET /plain HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let websocket = handshake("");
+    for early in [&b"\x81\x82\0\0\0\0hi"[..], b""] {
+        let bytes = [plain.as_bytes(), websocket.as_bytes(), early].concat();
+        let mut client = raw::send(proxy.addr, bytes).await;
+        held.release.add_permits(1);
+        let (head, body) = client.response().await;
+        assert_eq!((status(&head), body.as_str()), (200, "plain"));
+        assert!(header(&head, "connection").is_none(), "{head}");
+        assert_eq!(status(&client.head().await), 101);
+        if early.is_empty() {
+            client.send(b"\x81\x82\0\0\0\0hi").await;
+        }
+        assert_eq!(client.bytes(4).await, b"\x81\x02hi");
+    }
+}
+
+/// A client that sends a plain request before, and more behind its handshake, smuggles nothing.
+#[tokio::test]
+async fn bytes_behind_a_refused_handshake_are_no_request_wherever_it_stands() {
+    let backend = raw::backend(ok, Then::Again).await;
+    let proxy = proxy::with([
+        rule("a.test", "/").to(&[backend.addr]),
+        rule("a.test", "/ws")
+            .mode(UpgradeMode::Deny)
+            .to(&[backend.addr]),
+    ]);
+    let plain = "GET /plain HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let websocket = handshake("");
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let mut client = raw::send(proxy.addr, [plain, &websocket, smuggled].concat()).await;
+    assert_eq!(client.response().await.1, "plain");
+    assert_eq!(status(&client.head().await), 403);
+    client.rest().await;
+    assert!(!backend.text().contains("smuggled"), "{}", backend.text());
+}
+
 #[tokio::test]
 async fn a_body_under_ignore_reaches_the_backend() {
     let backend = raw::backend(ok, Then::Again).await;

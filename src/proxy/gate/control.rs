@@ -64,6 +64,8 @@ struct Shared {
     state: Mutex<State>,
     /// Heads that passed, sentinels included.
     admitted: AtomicUsize,
+    /// Requests that reached the service.
+    begun: AtomicUsize,
     /// Requests whose answer has ended.
     finished: AtomicUsize,
     /// hyper has bytes that the stream has not taken.
@@ -77,6 +79,8 @@ struct State {
     refusal: Option<Refusal>,
     aborted: Option<Refusal>,
     hold: Hold,
+    /// Which one that is, or was: its place among those that passed.
+    held: usize,
     early: bool,
     reader: Option<Waker>,
 }
@@ -133,15 +137,16 @@ impl Control {
     /// Call once per request, sentinels included, when it reaches the service. Keep what comes back until
     /// the body of the answer has ended (put it into the body): the connection is not idle as long.
     pub fn begin(&self) -> InFlight {
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(&self.0))
     }
 
-    /// The verdict on the held request. Call it exactly once for every request for which
+    /// The verdict on the request that is being served. Call it for every request for which
     /// [`asks_for_tunnel`] is true, before its 101 or as soon as it is known that there will be none (and before
-    /// its body is read); for others it does nothing.
+    /// its body is read). For others it does nothing, nor for a second time: what is held may be a later one.
     pub fn upgrade(&self, verdict: Verdict) {
         let mut state = self.0.state.lock();
-        if state.hold == Hold::Waiting {
+        if state.hold == Hold::Waiting && self.serves(&state) {
             state.hold = Hold::Decided(verdict);
             // hyper does not poll a blocked read again by itself.
             let reader = state.reader.take();
@@ -152,7 +157,7 @@ impl Control {
         }
     }
 
-    /// Whether the request that is being served may become a tunnel, or does.
+    /// Whether the last request that passed may become a tunnel, or does.
     pub fn may_be_tunnel(&self) -> bool {
         let hold = self.0.state.lock().hold;
         matches!(hold, Hold::Waiting | Hold::Decided(Verdict::Tunnel))
@@ -161,7 +166,13 @@ impl Control {
     /// Whether the client sent bytes behind its handshake without waiting for the answer. Ask after a refusing
     /// [`Control::upgrade`]: if true the bytes are dropped, and the answer must say `Connection: close`.
     pub fn early_bytes(&self) -> bool {
-        self.0.state.lock().early
+        let state = self.0.state.lock();
+        state.early && self.serves(&state)
+    }
+
+    /// Whether the held request is the one that is being served: they are served in their order, one at a time.
+    fn serves(&self, state: &State) -> bool {
+        state.held == self.0.begun.load(Ordering::Relaxed)
     }
 
     /// Whether hyper still holds bytes of an answer: it flushes after it has written all it has.
@@ -212,6 +223,7 @@ impl Control {
     pub(super) fn hold(&self, early: bool) {
         let mut state = self.0.state.lock();
         state.hold = Hold::Waiting;
+        state.held = self.0.admitted.load(Ordering::Relaxed);
         state.early = early;
     }
 

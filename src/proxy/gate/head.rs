@@ -92,9 +92,9 @@ impl Head {
     ) -> Result<Option<Complete>, Refusal> {
         loop {
             if self.stage == Stage::Start {
-                match bytes.get(self.line) {
-                    Some(&first) => self.first_byte(first)?,
-                    None => return Ok(None),
+                match bytes.get(self.line..).unwrap_or_default() {
+                    [first, rest @ ..] => self.first_byte(*first, rest.first())?,
+                    [] => return Ok(None),
                 }
             }
             // Only so many bytes are looked at that the verdict does not depend on how they arrived.
@@ -137,8 +137,9 @@ impl Head {
     }
 
     /// Refuses at once what cannot become a request, without waiting for a line of it.
-    fn first_byte(&mut self, first: u8) -> Result<(), Refusal> {
+    fn first_byte(&mut self, first: u8, second: Option<&u8>) -> Result<(), Refusal> {
         match first {
+            b'\r' if second.is_some_and(|&second| second != b'\n') => return Err(Refusal::BareCr),
             b'\r' | b'\n' => return Ok(()),
             TLS_HANDSHAKE => return Err(Refusal::Tls),
             b' ' | b'\t' => return Err(Refusal::RequestLine),

@@ -17,10 +17,20 @@ use crate::proxy::{
     upgrade::Switched,
 };
 
-use super::{client::Client, streams::Request, tasks};
+use super::{body::Body, client::Client, streams::Request, tasks};
 
 /// Answers one request, whatever happens to it.
 pub(super) async fn answer(
+    connection: &Connection,
+    stream: Request,
+    request: http::Request<Incoming>,
+) -> Response<Body<ResponseBody>> {
+    let permit = stream.permit();
+    let response = respond(connection, stream, request).await;
+    response.map(|body| Body::new(body, permit))
+}
+
+async fn respond(
     connection: &Connection,
     stream: Request,
     mut request: http::Request<Incoming>,

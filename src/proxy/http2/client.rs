@@ -13,11 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::tunnel;
 
-use super::streams::Tunnel;
-
-/// Most bytes of one write, the payload of one frame. hyper copies what is written, and keeps up to three such
-/// copies for a client that takes nothing.
-const WRITE_BYTES: usize = 16 * 1024;
+use super::{body::PIECE_BYTES, streams::Tunnel};
 
 /// Reads and writes the DATA of one stream.
 pub(super) struct Client {
@@ -58,7 +54,8 @@ impl AsyncWrite for Client {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let bytes = bytes.get(..WRITE_BYTES).unwrap_or(bytes);
+        // hyper copies what is written, and keeps up to three such copies for a client that takes nothing.
+        let bytes = bytes.get(..PIECE_BYTES).unwrap_or(bytes);
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -21,10 +21,9 @@ use crate::proxy::{
 pub(in crate::proxy) fn check(head: &mut request::Parts, limits: &Limits) -> Result<(), Refusal> {
     method(head)?;
     target(head, limits)?;
-    fields(&head.headers, limits)?;
-    host(head)?;
     join_cookies(&mut head.headers);
-    Ok(())
+    fields(&head.headers, limits)?;
+    host(head)
 }
 
 fn method(head: &request::Parts) -> Result<(), Refusal> {

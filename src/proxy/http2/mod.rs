@@ -8,6 +8,7 @@
 //! task of its own and ends after its last tunnel: tunnels are streams of it, so nobody else may end it before.
 
 mod answer;
+mod body;
 mod client;
 mod head;
 mod replay;
@@ -30,10 +31,9 @@ use super::{connection::Connection, slots::Slot};
 pub(super) use head::check;
 pub(super) use streams::{Request, Tunnel};
 
-use replay::Replay;
+use replay::{Replay, Written};
 use streams::{Load, Streams};
 use tasks::Tasks;
-pub(super) use tasks::waits_for_client;
 
 /// Streams at the same time; a client opens more only against `SETTINGS_MAX_CONCURRENT_STREAMS`. The number that
 /// RFC 9113 section 6.5.2 names as the least useful one, and that browsers are used to.
@@ -61,8 +61,8 @@ const STREAMS_IN_ALL: u64 = 10_000;
 /// A client that ignores that is cut off after so many.
 const STREAMS_AT_MOST: u64 = 2 * STREAMS_IN_ALL;
 
-/// From GOAWAY, or from the last stream's end, to the end of the connection: a client that reads is done in a
-/// round trip.
+/// From GOAWAY, from the last stream's end, or from the last byte that the client took, to the end of the connection: a client that
+/// reads is done in a round trip.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves a connection that began with `early`, in a task of its own.
@@ -77,6 +77,7 @@ pub(super) fn start(connection: Arc<Connection>, slot: Slot, stream: TcpStream, 
 
 async fn serve(connection: Arc<Connection>, slot: Slot, stream: Replay<TcpStream>) {
     let (streams, load) = Streams::new(connection.proxy.clone(), slot);
+    let written = stream.written();
     let tasks = Tasks::new(&connection);
     let answers = connection.clone();
     let answer = service_fn(move |request| {
@@ -96,7 +97,7 @@ async fn serve(connection: Arc<Connection>, slot: Slot, stream: Replay<TcpStream
         .max_header_list_size(HEADER_LIST)
         .serve_connection(TokioIo::new(stream), answer);
     let mut http = std::pin::pin!(http);
-    let mut end = End::new(&connection, load);
+    let mut end = End::new(&connection, load, written);
     loop {
         let step = tokio::select! {
             biased;
@@ -135,16 +136,19 @@ struct End<'c> {
     asked: u64,
     /// Since when the client knows that it ends.
     goaway: Option<Instant>,
+    /// When the client last took something: an answer is over before it did.
+    written: Written,
 }
 
 impl<'c> End<'c> {
-    fn new(connection: &'c Connection, load: watch::Receiver<Load>) -> Self {
+    fn new(connection: &'c Connection, load: watch::Receiver<Load>, written: Written) -> Self {
         Self {
             connection,
             load,
             idle: None,
             asked: 0,
             goaway: None,
+            written,
         }
     }
 
@@ -179,6 +183,9 @@ impl<'c> End<'c> {
                 () = drain.given(), if self.goaway.is_none() => {}
                 () = cut.given(), if !cut.is_given() => {}
                 () = timer => {
+                    if self.deadline(&load).is_some_and(|later| later > Instant::now()) {
+                        continue;
+                    }
                     if self.goaway.is_some() {
                         return Step::Cut;
                     }
@@ -206,10 +213,10 @@ impl<'c> End<'c> {
         let idle = *self.idle.get_or_insert_with(Instant::now);
         let limits = &self.connection.proxy.limits.gate;
         Some(match (self.goaway, load.total) {
-            (Some(goaway), _) => idle.max(goaway) + GOODBYE,
+            (Some(goaway), _) => idle.max(goaway).max(self.written.last()) + GOODBYE,
             // Nothing was asked yet: as for HTTP/1, that is not worth a minute.
             (None, 0) => idle + limits.head_time,
-            (None, _) => idle + limits.keep_alive_time,
+            (None, _) => idle.max(self.written.last()) + limits.keep_alive_time,
         })
     }
 }

@@ -71,6 +71,11 @@ impl Request {
         self.permit.is_none()
     }
 
+    /// Its slot.
+    pub(super) fn permit(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        self.permit.clone()
+    }
+
     /// The tunnel that it becomes. It keeps the slot.
     pub(in crate::proxy) fn tunnel(&self) -> Tunnel {
         self.shared.load.send_modify(|load| load.tunnels += 1);

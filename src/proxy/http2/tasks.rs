@@ -21,7 +21,7 @@ tokio::task_local! {
 }
 
 /// Whether the next thing that the answer of this task waits for is its client. Only in a task of a stream.
-pub(in crate::proxy) fn waits_for_client(waits: bool) {
+pub(super) fn waits_for_client(waits: bool) {
     let _elsewhere = HANDED.try_with(|since| since.set(waits.then(Instant::now)));
 }
 

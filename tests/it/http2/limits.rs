@@ -27,7 +27,7 @@ use crate::kit::{
 
 use super::{
     frames::{self, GOAWAY, PREFACE, SETTINGS, frame},
-    kit::{connect, connect_with, get, websocket, whole},
+    kit::{connect, connect_with, get, rest, websocket, whole},
 };
 
 /// Short, but longer than a busy machine takes from one request to the next.
@@ -290,6 +290,64 @@ pub(super) async fn stands_still(written: &AtomicU64) -> u64 {
         (same.fetch_add(1, Ordering::Relaxed) > 100).then_some(now)
     })
     .await
+}
+
+/// HTTP/2 takes an answer as soon as there is room for one byte of it.
+#[tokio::test]
+async fn what_a_client_has_not_taken_holds_its_slot() {
+    let echo = origin::echo().await;
+    let backend = raw::backend(ok, Then::Again).await;
+    let rules = [
+        rule("a.test", "/ws").to(&[echo.addr]),
+        rule("a.test", "/").to(&[backend.addr]),
+    ];
+    let proxy = proxy::with_limits(rules, slots(2));
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(1);
+    let mut client = connect_with(proxy.addr, &builder).await;
+    let _tunnel = client.tunnel("/ws").await;
+    let (response, _) = client.begin(get("/"), true).await.unwrap();
+    let untaken = timeout(DEADLINE, response).await.expect("an answer");
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(client.send(get("/")).await.unwrap().status, 503);
+    let (bytes, _) = rest(untaken.unwrap().into_body()).await.unwrap();
+    assert_eq!(bytes, "plain");
+    eventually("the slot is free", async || {
+        let answer = client.another().send(get("/")).await.unwrap();
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_slowly_is_not_cut_off_by_the_drain() {
+    const ROOM: usize = 4096;
+    let backend = raw::backend(
+        |_| {
+            let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 16384\r\n\r\n".to_vec();
+            answer.resize(answer.len() + 4 * ROOM, b'x');
+            answer
+        },
+        Then::Again,
+    )
+    .await;
+    let proxy = proxy::with([rule("a.test", "/").to(&[backend.addr])]);
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(ROOM as u32);
+    let mut client = connect_with(proxy.addr, &builder).await;
+    let (response, _) = client.begin(get("/"), true).await.unwrap();
+    let mut body = response.await.unwrap().into_body();
+    proxy.drain();
+    let mut taken = 0;
+    while let Some(bytes) = timeout(DEADLINE, body.data()).await.expect("in time") {
+        let bytes = bytes.expect("no reset");
+        taken += bytes.len();
+        // Longer in all than a connection without streams is waited for.
+        sleep(Duration::from_secs(2)).await;
+        let _last = body.flow_control().release_capacity(bytes.len());
+    }
+    assert_eq!(taken, 4 * ROOM);
+    proxy.served().await;
 }
 
 /// The connection is well, only its windows stay closed: TCP has nothing to say about that.

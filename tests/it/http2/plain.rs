@@ -39,6 +39,19 @@ async fn a_request_is_passed_on_in_the_form_of_http1() {
     assert_eq!(seen.matches("cookie:").count(), 1, "{seen}");
 }
 
+/// A browser sends each in a field of its own; over HTTP/1 they are one.
+#[tokio::test]
+async fn a_hundred_cookies_are_one_field() {
+    let origin = origin::http().await;
+    let proxy = proxy::with([rule("a.test", "/").to(&[origin.addr])]);
+    let mut client = connect(proxy.addr).await;
+    let request = (0..120).fold(get("/"), |request, _| request.header("cookie", "a=1"));
+    let answer = client.send(request).await.unwrap();
+    assert_eq!(answer.status, 200);
+    let cookies = vec!["a=1"; 120].join("; ");
+    assert!(answer.text().contains(&cookies), "{}", answer.text());
+}
+
 #[tokio::test]
 async fn a_body_keeps_its_length_or_is_chunked() {
     let backend = raw::backend(ok, Then::Wait).await;

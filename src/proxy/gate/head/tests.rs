@@ -98,6 +98,13 @@ fn bare_lf(#[case] bytes: &[u8]) {
     assert_eq!(head(bytes), Err(Refusal::BareLf));
 }
 
+/// Not even for a line of it: until a head has begun it has no time limit that a byte would not renew.
+#[test]
+fn a_cr_of_no_empty_line_is_refused_at_once() {
+    assert_eq!(head(b"\rx"), Err(Refusal::BareCr));
+    assert_eq!(head(b"\r\n\rx"), Err(Refusal::BareCr));
+}
+
 #[rstest]
 #[case("GET", "1.1", &["Connection: upgrade", "Upgrade: websocket"], true)]
 #[case("POST", "1.1", &["Upgrade: h2c, WebSocket", "Connection: x", "connection: Upgrade"], true)]

@@ -130,6 +130,7 @@ async fn a_tunnel_gets_its_early_bytes() {
     assert_eq!(read_all(&mut gate, 1000).await, UPGRADE);
     client.write_all(b"two").await.unwrap();
     assert_eq!(read_now(&mut gate, 1000).await, None);
+    let _served = control.begin();
     control.upgrade(Verdict::Tunnel);
     assert!(control.early_bytes());
     assert_eq!(read_now(&mut gate, 1000).await, None);
@@ -148,6 +149,7 @@ async fn no_more_than_the_limit_is_read_early() {
     client.write_all(&[UPGRADE, &early].concat()).await.unwrap();
     assert_eq!(read_all(&mut gate, 200_000).await, UPGRADE);
     assert!(gate.pending.len() <= Limits::default().early_bytes);
+    let _served = control.begin();
     control.upgrade(Verdict::Refused);
     assert!(control.early_bytes());
     assert_eq!(read_now(&mut gate, 1000).await, None);
@@ -165,6 +167,7 @@ async fn the_verdict_wakes_the_reader() {
         bytes
     });
     tokio::task::yield_now().await;
+    let _served = control.begin();
     control.upgrade(Verdict::Refused);
     assert!(!control.early_bytes());
     client.write_all(GET).await.unwrap();
@@ -186,6 +189,7 @@ async fn the_verdict_alone_wakes() {
             .poll_read(&mut cx, &mut buf)
             .is_pending()
     );
+    let _served = control.begin();
     control.upgrade(Verdict::Refused);
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
 }
@@ -198,6 +202,7 @@ async fn the_body_of_a_refused_handshake_follows_its_verdict() {
     let all = [head.as_slice(), b"abc", GET].concat();
     client.write_all(&all).await.unwrap();
     assert_eq!(read_all(&mut gate, 1000).await, head);
+    let _served = control.begin();
     control.upgrade(Verdict::Refused);
     assert!(!control.early_bytes());
     assert_eq!(read_all(&mut gate, 1000).await, [b"abc", GET].concat());
@@ -211,6 +216,27 @@ async fn a_verdict_for_nothing_does_nothing() {
     assert_eq!(read_all(&mut gate, 1000).await, UPGRADE);
     client.write_all(GET).await.unwrap();
     assert_eq!(read_now(&mut gate, 1000).await, None);
+}
+
+#[tokio::test]
+async fn a_verdict_on_the_request_before_does_nothing() {
+    let (mut client, mut gate, control) = gate();
+    client
+        .write_all(&[GET, UPGRADE, b"early"].concat())
+        .await
+        .unwrap();
+    assert_eq!(read_all(&mut gate, 1000).await, [GET, UPGRADE].concat());
+    let first = control.begin();
+    control.upgrade(Verdict::Refused);
+    assert!(!control.early_bytes());
+    drop(first);
+    let _second = control.begin();
+    control.upgrade(Verdict::Tunnel);
+    assert!(control.early_bytes());
+    // Once more, when something else may be held.
+    control.upgrade(Verdict::Refused);
+    assert_eq!(read_now(&mut gate, 1000).await, None);
+    assert_eq!(gate.into_parts().1, &b"early"[..]);
 }
 
 #[tokio::test]
