@@ -63,7 +63,11 @@ pub(super) struct Bound {
 
 /// Binds every address that was not handed over.
 pub(super) async fn bind(settings: &Settings, inherited: Inherited) -> Result<Bound, StartError> {
-    let http = match inherited.sort(&settings.http)? {
+    let inherited = inherited.sort(&settings.http)?;
+    // Those of clients last: on a shared port there are some at once, and they would be lost with what cannot start.
+    let admin = bind_one("--admin", settings.admin).await?;
+    let status = bind_one("--status", settings.status).await?;
+    let http = match inherited {
         Some(sockets) => sockets
             .into_iter()
             .zip(&settings.http)
@@ -83,9 +87,9 @@ pub(super) async fn bind(settings: &Settings, inherited: Inherited) -> Result<Bo
         })
     });
     Ok(Bound {
+        admin,
+        status,
         http: http.collect::<Result<_, _>>()?,
-        admin: bind_one("--admin", settings.admin).await?,
-        status: bind_one("--status", settings.status).await?,
     })
 }
 

@@ -92,12 +92,19 @@ impl Drop for Permit {
     }
 }
 
-/// Who counts as one client: an IPv4 address, or a /64 of IPv6, which is what one household or one host has and may
-/// choose addresses from (RFC 4291 section 2.5.4, RFC 8981).
+/// The first 96 bits of the IPv6 addresses that stand for IPv4 ones.
+const TRANSLATED: u128 = 0x0064_ff9b << 64;
+
+/// Who counts as one client: an IPv4 address, also one that a translator wrote into `64:ff9b::/96` (RFC 6052), or a /64 of
+/// IPv6, which is what one household or one host has and may choose addresses from (RFC 4291 section 2.5.4, RFC 8981).
 fn key(client: IpAddr) -> u64 {
     match client.to_canonical() {
         // As numbers they are below all /64 that can be a client's: those of ::/32 are reserved.
         IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) if address.to_bits() >> 32 == TRANSLATED => {
+            let [.., high, low] = address.segments();
+            u64::from(high) << 16 | u64::from(low)
+        }
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
             [a, b, c, d]
@@ -180,8 +187,11 @@ mod tests {
         let other = admission.admit(&per_client(1), ip("2001:db8:0:1::1"));
         let four = admission.admit(&per_client(1), ip("192.0.2.1"));
         let mapped = admission.admit(&per_client(1), ip("::ffff:192.0.2.1"));
+        let translated = admission.admit(&per_client(1), ip("64:ff9b::192.0.2.1"));
+        let another = admission.admit(&per_client(1), ip("64:ff9b::192.0.2.2"));
         assert!(other.is_ok() && four.is_ok());
         assert!(mapped.is_err(), "it is the same IPv4 address");
+        assert!(translated.is_err() && another.is_ok(), "one is, one is not");
     }
 
     #[test]

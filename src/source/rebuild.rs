@@ -130,10 +130,10 @@ impl Rebuild {
         let in_step = std::mem::replace(&mut self.in_step, false);
         let count = changes.objects.len();
         let (batch, told) = self.sort(changes.objects);
+        let moved = self.moved(&batch);
         let (published, propagation) = match self.advance(&batch) {
             Some(delta) if in_step => {
-                let touched = batch.iter().map(|(key, _)| key);
-                self.verdicts.give_away(touched, &delta.verdicts);
+                self.verdicts.give_away(&moved, &delta.verdicts);
                 let done = self.publish(&delta.config, started, changes.since);
                 self.tell(told, delta.verdicts);
                 done
@@ -154,6 +154,16 @@ impl Rebuild {
             took = ?started.elapsed(),
             "changes are live"
         );
+    }
+
+    /// The objects that name another class than before.
+    fn moved(&self, batch: &[(ObjectKey, Option<Prepared>)]) -> Vec<ObjectKey> {
+        let moved = batch.iter().filter(|(key, new)| {
+            let old = self.translator.get(key);
+            let both = old.as_ref().zip(new.as_ref());
+            both.is_some_and(|(old, new)| new.names_another_class_than(old))
+        });
+        moved.map(|(key, _)| key.clone()).collect()
     }
 
     /// Takes note of refusals. Returns what translation must know, and the objects that are refused now or were.

@@ -89,6 +89,11 @@ impl Prepared {
         }
     }
 
+    /// Whether both are routes, and name different classes.
+    pub fn names_another_class_than(&self, other: &Self) -> bool {
+        matches!((&self.0, &other.0), (Item::Route(a), Item::Route(b)) if a.class != b.class)
+    }
+
     /// Whether both are the result of one and the same [`prepare`].
     pub fn is(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {

@@ -237,6 +237,45 @@ fn an_object_of_another_class_is_not_ours_even_if_it_was_never_readable() {
     }
 }
 
+/// Who loses its class is not given to anybody, even if something else about it changes at the same time.
+#[test]
+fn only_who_names_another_class_is_given_away() {
+    let class = |name: &str| {
+        prepared(json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": name},
+            "spec": {"controller": "hawser.dev/ingress-controller"},
+        }))
+    };
+    let mut rebuild = rebuild();
+    let (key, first) = route("a", "s", "edge");
+    let (deleted, edge) = class("edge");
+    let objects = [
+        (key.clone(), first),
+        (deleted.clone(), edge),
+        class("hawser"),
+    ];
+    apply(&mut rebuild, set(&objects));
+    let id = ir::ObjectId {
+        kind: ir::RouteKind::WebSocketRoute,
+        namespace: key.namespace.as_str().into(),
+        name: key.name.as_str().into(),
+    };
+    let ours = |rebuild: &Rebuild| rebuild.verdicts.get(&key).map(|verdict| verdict.ours);
+    assert_eq!(ours(&rebuild), Some(true));
+
+    let mut changes = set(&[route("a", "other", "edge")]);
+    changes.push((deleted, Change::Gone));
+    apply(&mut rebuild, changes);
+    assert_eq!(ours(&rebuild), Some(false));
+    assert!(!rebuild.verdicts.is_given_away(&id));
+
+    apply(&mut rebuild, set(&[route("a", "other", "hawser")]));
+    assert_eq!(ours(&rebuild), Some(true));
+    apply(&mut rebuild, set(&[route("a", "other", "edge")]));
+    assert_eq!(ours(&rebuild), Some(false));
+    assert!(rebuild.verdicts.is_given_away(&id));
+}
+
 #[test]
 fn metrics_tell_of_every_table() {
     let mut rebuild = rebuild();

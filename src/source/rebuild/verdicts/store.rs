@@ -103,11 +103,11 @@ impl Verdicts {
         self.state.read().given_away.contains(&key)
     }
 
-    /// Notes who was given away, or came back: `changed` are the objects that were changed themselves, `now` are the
+    /// Notes who was given away, or came back: `moved` are the objects that name another class, `now` are the
     /// verdicts that are about to be told. To be called before a table goes live that does without them.
     pub(in crate::source) fn give_away<'a>(
         &self,
-        changed: impl IntoIterator<Item = &'a ObjectKey>,
+        moved: impl IntoIterator<Item = &'a ObjectKey>,
         now: &BTreeMap<ObjectKey, Option<Verdict>>,
     ) {
         let is_ours = |verdict: &Option<Verdict>| verdict.as_ref().is_some_and(|it| it.ours);
@@ -117,7 +117,7 @@ impl Verdicts {
                 state.given_away.remove(key);
             }
         }
-        for key in changed {
+        for key in moved {
             let was_ours = state.known.get(key).is_some_and(|known| known.verdict.ours);
             if was_ours && matches!(now.get(key), Some(Some(verdict)) if !verdict.ours) {
                 state.given_away.insert(key.clone());
