@@ -304,10 +304,10 @@ async fn a_pipelined_request_after_an_ignored_upgrade_is_served() {
 /// The verdict on the first request is none on the handshake that the gate holds behind it.
 #[tokio::test]
 async fn a_handshake_behind_a_plain_request_is_a_tunnel() {
-    let held = raw::held(ok, Then::Again).await;
+    let plain_backend = raw::held(ok, Then::Again).await;
     let echo = origin::echo().await;
     let proxy = proxy::with([
-        rule("a.test", "/").to(&[held.addr]),
+        rule("a.test", "/").to(&[plain_backend.addr]),
         rule("a.test", "/ws").to(&[echo.addr]),
     ]);
     let plain = "GET /plain HTTP/1.1\r\nHost: a.test\r\n\r\n";
@@ -315,7 +315,7 @@ async fn a_handshake_behind_a_plain_request_is_a_tunnel() {
     for early in [&b"\x81\x82\0\0\0\0hi"[..], b""] {
         let bytes = [plain.as_bytes(), websocket.as_bytes(), early].concat();
         let mut client = raw::send(proxy.addr, bytes).await;
-        held.release.add_permits(1);
+        plain_backend.release.add_permits(1);
         let (head, body) = client.response().await;
         assert_eq!((status(&head), body.as_str()), (200, "plain"));
         assert!(header(&head, "connection").is_none(), "{head}");
