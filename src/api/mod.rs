@@ -18,7 +18,8 @@ pub use review::{Problem, Review, review};
 pub use websocket_route::{
     BackendPort, BackendRef, ConnectionsStatus, DRAIN_CODE_MESSAGE, Drain, EndpointsStatus,
     Extensions, FRAME_OVER_MESSAGE, HeaderEdits, HeaderField, HeaderMatch, Headers, Keepalive,
-    Limits, MAX_CONNECTIONS, MIN_INTERVAL, MIN_INTERVAL_MESSAGE, PathMatch, PathMatchType,
-    PingTarget, QueryParamMatch, Reaction, Rewrite, RouteMatch, RouteRule, Timeouts, Upgrade,
-    UpgradeMode, WebSocketRoute, WebSocketRouteSpec, WebSocketRouteStatus, is_drain_code,
+    Limits, MAX_BYTES, MAX_CONNECTIONS, MAX_MESSAGES_PER_SECOND, MIN_INTERVAL,
+    MIN_INTERVAL_MESSAGE, PathMatch, PathMatchType, PingTarget, QueryParamMatch, Reaction, Rewrite,
+    RouteMatch, RouteRule, Timeouts, Upgrade, UpgradeMode, WebSocketRoute, WebSocketRouteSpec,
+    WebSocketRouteStatus, is_drain_code,
 };

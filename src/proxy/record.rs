@@ -39,7 +39,8 @@ pub(super) struct Record {
     user_agent: Option<HeaderValue>,
     route: Option<(Arc<Route>, Arc<RouteMetrics>)>,
     endpoint: Option<SocketAddr>,
-    status: u16,
+    /// None yet.
+    status: Option<u16>,
     refusal: Option<(&'static str, String)>,
     /// A handshake attempt that is not decided yet.
     attempt: bool,
@@ -63,7 +64,7 @@ impl Record {
             user_agent: None,
             route: None,
             endpoint: None,
-            status: CLIENT_CLOSED_REQUEST,
+            status: None,
             refusal: None,
             attempt: false,
             request: Arc::default(),
@@ -108,13 +109,13 @@ impl Record {
 
     /// A backend's answer is being relayed.
     pub(super) fn relayed(&mut self, status: u16) {
-        self.status = status;
+        self.status = Some(status);
         self.refuse_attempt("backend_refused");
     }
 
     /// Hawser answers itself. `detail` is for the log.
     pub(super) fn answered(&mut self, status: u16, word: &'static str, detail: String) {
-        self.status = status;
+        self.status = Some(status);
         self.refuse_attempt(word);
         self.refusal = Some((word, detail));
     }
@@ -168,7 +169,8 @@ impl Record {
     }
 
     fn write(&mut self, duration: Duration) {
-        if self.status == CLIENT_CLOSED_REQUEST {
+        let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
+        if self.status.is_none() {
             self.refuse_attempt("client_lost");
             self.refusal.get_or_insert((
                 "client_lost",
@@ -176,8 +178,8 @@ impl Record {
             ));
         }
         match &self.route {
-            Some((_, metrics)) => metrics.http(self.status, duration),
-            None => self.metrics.unrouted().http(self.status, duration),
+            Some((_, metrics)) => metrics.http(status, duration),
+            None => self.metrics.unrouted().http(status, duration),
         }
         access::request(&access::Request {
             request_id: self.request_id,
@@ -192,7 +194,7 @@ impl Record {
                 .unwrap_or_default(),
             route: self.route.as_ref().map(|(route, _)| &route.rule.id),
             endpoint: self.endpoint,
-            status: self.status,
+            status,
             reason: self.refusal.as_ref().map(|(word, _)| *word),
             detail: self.refusal.as_ref().map(|(_, detail)| detail.as_str()),
             request_bytes: self.request.bytes(),

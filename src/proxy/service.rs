@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use http::{
     HeaderValue, Response, Version,
-    header::{CONNECTION, EXPECT, UPGRADE},
+    header::{CONNECTION, EXPECT, Entry, HOST, UPGRADE},
     request,
 };
 use hyper::{Request, body::Incoming, ext::Protocol};
@@ -100,6 +100,7 @@ pub(super) async fn story(
     // Where to? Routing, log and backend see the same normal form.
     let target = Arc::new(Target::of(&head)?);
     record.target(target.clone());
+    name_host(&mut head);
     let protocol = head.extensions.remove::<Protocol>();
     let ask = match (&protocol, handshake::classify(head.version, &head.headers)) {
         (Some(_), _) => Ask::Connect,
@@ -142,6 +143,17 @@ pub(super) async fn story(
         connection.control.upgrade(Verdict::Refused);
         let response = forward::forward(connection, &choice, &mut head, body, record).await?;
         Ok(Answer::Relay(response))
+    }
+}
+
+/// The host of an absolute-form that came without Host, as HTTP/1.0 may, is that of the request
+/// (RFC 9112 section 3.2.2).
+fn name_host(head: &mut request::Parts) {
+    if let Some(authority) = head.uri.authority()
+        && let Entry::Vacant(host) = head.headers.entry(HOST)
+        && let Ok(authority) = HeaderValue::from_str(authority.as_str())
+    {
+        host.insert(authority);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Fields of a `WebSocketRoute` rule to a policy.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use super::{
     fault::{Fault, Quoted},
@@ -8,7 +8,7 @@ use super::{
     policy::{self, is_token},
 };
 use crate::{
-    api,
+    api::{self, MAX_BYTES, MAX_CONNECTIONS, MAX_MESSAGES_PER_SECOND},
     ir::{
         ConnectionsStatus, Drain, Keepalive, Limits, Policy, Rewrite, Setting, Timeouts, Upgrade,
     },
@@ -50,17 +50,25 @@ fn set_time(setting: &mut Setting<Option<Duration>>, field: Option<api::Duration
     set(setting, field.map(api::Duration::enabled));
 }
 
-/// The same for a number of which 0 means off.
+/// The same for a number of which 0 means off, and `most` is the largest.
 fn set_number<F, T>(
     setting: &mut Setting<Option<T>>,
     path: &str,
     name: &str,
     field: Option<F>,
+    most: F,
 ) -> Result<(), Fault>
 where
+    F: PartialOrd + Display + Copy,
     T: TryFrom<F> + Default + PartialEq,
 {
     let Some(number) = field else { return Ok(()) };
+    if number > most {
+        return Err(Fault::invalid(
+            format!("{path}.{name}"),
+            format!("it is more than {most}; 0 means off"),
+        ));
+    }
     let number = T::try_from(number)
         .map_err(|_| Fault::invalid(format!("{path}.{name}"), "it is negative; 0 means off"))?;
     *setting = Setting::field((number != T::default()).then_some(number));
@@ -81,8 +89,20 @@ fn upgrade(path: &str, fields: &api::Upgrade, upgrade: &mut Upgrade) -> Result<(
         upgrade.subprotocols = Setting::field(Some(subprotocols.as_slice().into()));
     }
     let (message, frame) = (&mut upgrade.max_message_bytes, &mut upgrade.max_frame_bytes);
-    set_number(message, path, "maxMessageBytes", fields.max_message_bytes)?;
-    set_number(frame, path, "maxFrameBytes", fields.max_frame_bytes)?;
+    set_number(
+        message,
+        path,
+        "maxMessageBytes",
+        fields.max_message_bytes,
+        MAX_BYTES,
+    )?;
+    set_number(
+        frame,
+        path,
+        "maxFrameBytes",
+        fields.max_frame_bytes,
+        MAX_BYTES,
+    )?;
     if let (Some(message), Some(frame)) = (message.value, frame.value)
         && frame > message
     {
@@ -126,12 +146,14 @@ fn limits(path: &str, fields: &api::Limits, limits: &mut Limits) -> Result<(), F
         path,
         "connections",
         fields.connections,
+        MAX_CONNECTIONS,
     )?;
     set_number(
         &mut limits.connections_per_client,
         path,
         "connectionsPerClient",
         fields.connections_per_client,
+        MAX_CONNECTIONS,
     )?;
     if let Some(status) = fields.connections_status {
         limits.connections_status = Setting::field(match status {
@@ -150,12 +172,14 @@ fn limits(path: &str, fields: &api::Limits, limits: &mut Limits) -> Result<(), F
         path,
         "messagesPerSecond",
         fields.messages_per_second,
+        MAX_MESSAGES_PER_SECOND,
     )?;
     set_number(
         &mut limits.bytes_per_second,
         path,
         "bytesPerSecond",
         fields.bytes_per_second,
+        MAX_BYTES,
     )?;
     set_time(&mut limits.write_stall, fields.write_stall);
     Ok(())

@@ -139,9 +139,12 @@ pub(super) fn over(client: &impl Side, backend: &impl Side, limit: Option<Durati
     }
 }
 
+/// Linux refuses more milliseconds than fit into 31 bits.
+const LONGEST_PATIENCE: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// How long the kernel keeps a connection that takes nothing; `None` = as long as it answers.
 fn set_patience(client: &impl Side, backend: &impl Side, limit: Option<Duration>) {
-    let patience = limit.map(|limit| limit.max(upstream::USER_TIMEOUT));
+    let patience = limit.map(|limit| limit.clamp(upstream::USER_TIMEOUT, LONGEST_PATIENCE));
     for socket in [client.socket(), backend.socket()].into_iter().flatten() {
         let _longer = SockRef::from(socket).set_tcp_user_timeout(patience);
     }

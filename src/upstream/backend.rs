@@ -112,14 +112,28 @@ impl Backend {
         });
     }
 
-    /// The next ready endpoint in rotation that is not in `tried`.
+    /// The next ready endpoint in rotation that is not in `tried`. One that terminates and is ready all the same
+    /// (`publishNotReadyAddresses`) only if there is no other.
     pub fn pick(&self, tried: &[SocketAddr]) -> Option<Arc<Endpoint>> {
         let endpoints = self.endpoints.load();
-        let usable = |e: &&Arc<Endpoint>| e.is_ready() && !tried.contains(&e.address);
-        // Counted first: a rotation over all would give the neighbour of one that is not ready twice its share.
-        let count = endpoints.iter().filter(usable).count();
-        let turn = self.next.fetch_add(1, Relaxed).checked_rem(count)?;
-        endpoints.iter().filter(usable).nth(turn).cloned()
+        let new = |state: u32| state & (READY | TERMINATING) == READY;
+        let ready = |state: u32| state & READY != 0;
+        let turn = |usable: fn(u32) -> bool| {
+            let usable =
+                |e: &&Arc<Endpoint>| usable(e.state.load(Relaxed)) && !tried.contains(&e.address);
+            // Counted first: a rotation over all would give the neighbour of one that is not ready twice its share.
+            let count = endpoints.iter().filter(usable).count();
+            let turn = match tried {
+                [] => self.next.fetch_add(1, Relaxed).checked_rem(count)?,
+                // Rotation would go on with it, and might meet one that fails at every turn.
+                _ if count > 0 => fastrand::usize(..count),
+                _ => return None,
+            };
+            // It may have changed since.
+            let next = endpoints.iter().filter(usable).nth(turn);
+            next.or_else(|| endpoints.iter().find(usable)).cloned()
+        };
+        turn(new).or_else(|| turn(ready))
     }
 }
 
@@ -210,10 +224,6 @@ impl Endpoint {
     pub fn tunnel(self: &Arc<Self>) -> TunnelGuard {
         self.tunnels.fetch_add(1, SeqCst);
         TunnelGuard(Arc::clone(self))
-    }
-
-    fn is_ready(&self) -> bool {
-        self.state.load(Relaxed) & READY != 0
     }
 
     /// Returns whether it has tunnels and is terminating from now on.
@@ -308,6 +318,43 @@ mod tests {
         assert_eq!(picks(&backend, 5, &[address(1), address(4)]), rest);
         let all = [address(1), address(3), address(4)];
         assert_eq!(picks(&backend, 5, &all), BTreeMap::new());
+    }
+
+    #[test]
+    fn another_try_takes_no_turn() {
+        let backend = backend(&[endpoint(1, true), endpoint(2, true), endpoint(3, true)]);
+        // One that does not answer is the first of every third request, not of every second.
+        let mut first = BTreeMap::new();
+        for _ in 0..30 {
+            let endpoint = backend.pick(&[]).expect("an endpoint").address();
+            *first.entry(endpoint).or_insert(0) += 1;
+            if endpoint == address(2) {
+                assert_ne!(
+                    backend.pick(&[endpoint]).expect("another").address(),
+                    endpoint
+                );
+            }
+        }
+        let even = BTreeMap::from([(address(1), 10), (address(2), 10), (address(3), 10)]);
+        assert_eq!(first, even);
+    }
+
+    #[test]
+    fn one_that_terminates_is_the_last_choice() {
+        let ending = ir::Endpoint {
+            terminating: true,
+            ..endpoint(2, true)
+        };
+        let both = backend(&[endpoint(1, true), ending.clone()]);
+        assert_eq!(picks(&both, 4, &[]), BTreeMap::from([(address(1), 4)]));
+        assert_eq!(
+            picks(&both, 4, &[address(1)]),
+            BTreeMap::from([(address(2), 4)])
+        );
+        assert_eq!(
+            picks(&backend(&[ending]), 4, &[]),
+            BTreeMap::from([(address(2), 4)])
+        );
     }
 
     #[test]

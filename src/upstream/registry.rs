@@ -66,11 +66,8 @@ impl Registry {
         let mut state = self.state.lock();
         let State { backends, left } = &mut *state;
         for id in ids {
-            if let Some(backend) = backends.get(id)
-                && left.insert(id.clone())
-                && exists(id)
-            {
-                backend.release();
+            if backends.contains_key(id) {
+                left.insert(id.clone());
             }
         }
         left.retain(|id| {
@@ -79,7 +76,8 @@ impl Registry {
             let held = held.filter(|backend| Arc::strong_count(backend) > 1);
             match held {
                 Some(backend) if !exists(id) => leaves |= backend.set_endpoints(&[]),
-                Some(_) => {}
+                // It may have been away.
+                Some(backend) => backend.release(),
                 None => {
                     backends.remove(id);
                     return false;
@@ -227,6 +225,8 @@ mod tests {
         registry.release([], |_| false);
         registry.apply(&BTreeMap::new(), |_| false);
         assert_eq!(endpoint.standing(), gone, "once");
+        registry.release([], |_| true);
+        assert_eq!(endpoint.standing(), Standing::There, "made anew");
     }
 
     #[test]

@@ -75,6 +75,21 @@ async fn no_secret_and_no_raw_byte_gets_into_the_log() {
     of(400, "");
 }
 
+/// Hawser writes 499 into the line of a client that left. A backend may answer it as well.
+#[tokio::test]
+async fn a_499_of_the_backend_is_no_client_that_left() {
+    let answer = |_: &str| b"HTTP/1.1 499 Cancelled\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let backend = raw::backend(answer, Then::Again).await;
+    let hawser = hawser::with(&manifest::websocket("a", "/", &[backend.addr])).await;
+    let request = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let mut client = raw::send(hawser.http, request).await;
+    assert_eq!(raw::status(&client.head().await), 499);
+    let is_request = |line: &Value| field(line, "event") == Some("request");
+    let line = hawser.logged("its line", is_request).await;
+    assert_eq!(line["status"], 499);
+    assert!(field(&line, "reason").is_none(), "{line}");
+}
+
 /// Lines leave together, once a turn: none may be lost, none be written twice, and the last ones are not forgotten.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_has_its_line_also_when_it_is_the_last_thing() {

@@ -221,6 +221,18 @@ async fn http_1_0_clients() {
     let seen = backend.text();
     assert!(seen.starts_with("GET / HTTP/1.1\r\n"), "{seen}");
 
+    // The host of the target counts where there is no field.
+    let answer = raw::send(proxy.addr, "GET http://a.test/there HTTP/1.0\r\n\r\n")
+        .await
+        .rest()
+        .await;
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    let seen = backend.text();
+    let seen = seen.split_once("GET /there HTTP/1.1").expect("it came").1;
+    for line in ["\r\nhost: a.test\r\n", "\r\nx-forwarded-host: a.test\r\n"] {
+        assert!(seen.contains(line), "{seen}");
+    }
+
     // Without Host only a rule for every host takes it.
     let answer = raw::send(proxy.addr, "GET /any HTTP/1.0\r\n\r\n")
         .await

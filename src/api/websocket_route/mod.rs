@@ -26,7 +26,7 @@ pub use backend_ref::{BackendPort, BackendRef};
 pub use drain::{DRAIN_CODE_MESSAGE, Drain, Reaction, is_drain_code};
 pub use header_edits::{HeaderEdits, HeaderField, Headers};
 pub use keepalive::{Keepalive, MIN_INTERVAL, MIN_INTERVAL_MESSAGE, PingTarget};
-pub use limits::{Limits, MAX_CONNECTIONS};
+pub use limits::{Limits, MAX_BYTES, MAX_CONNECTIONS, MAX_MESSAGES_PER_SECOND};
 pub use matches::{HeaderMatch, PathMatch, PathMatchType, QueryParamMatch, RouteMatch};
 pub use rewrite::Rewrite;
 pub use rule::RouteRule;

@@ -61,8 +61,9 @@ const STREAMS_IN_ALL: u64 = 10_000;
 /// A client that ignores that is cut off after so many.
 const STREAMS_AT_MOST: u64 = 2 * STREAMS_IN_ALL;
 
-/// From GOAWAY, from the last stream's end, or from the last byte that the client took, to the end of the connection: a client that
-/// reads is done in a round trip.
+/// From GOAWAY, or from the last stream's end, to the end of the connection: a client that reads is done in a
+/// round trip. One that still takes bytes gets as much again from each of them, but no more than `keep_alive_time`
+/// in all: those may be answers to its pings.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves a connection that began with `early`, in a task of its own.
@@ -213,10 +214,18 @@ impl<'c> End<'c> {
         let idle = *self.idle.get_or_insert_with(Instant::now);
         let limits = &self.connection.proxy.limits.gate;
         Some(match (self.goaway, load.total) {
-            (Some(goaway), _) => idle.max(goaway).max(self.written.last()) + GOODBYE,
+            (Some(goaway), total) => {
+                let since = idle.max(goaway);
+                let soon = since + GOODBYE;
+                if total == 0 || self.connection.over {
+                    return Some(soon);
+                }
+                let longest = since + limits.keep_alive_time;
+                (self.written.last() + GOODBYE).min(longest).max(soon)
+            }
             // Nothing was asked yet: as for HTTP/1, that is not worth a minute.
             (None, 0) => idle + limits.head_time,
-            (None, _) => idle.max(self.written.last()) + limits.keep_alive_time,
+            (None, _) => idle + limits.keep_alive_time,
         })
     }
 }

@@ -16,7 +16,7 @@ use hawser::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::kit::{
@@ -26,7 +26,7 @@ use crate::kit::{
 };
 
 use super::{
-    frames::{self, GOAWAY, PREFACE, SETTINGS, frame},
+    frames::{self, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, frame},
     kit::{connect, connect_with, get, rest, websocket, whole},
 };
 
@@ -124,6 +124,31 @@ async fn a_connection_without_streams_is_told_and_ended() {
     let goaway = raw.until(GOAWAY).await.unwrap();
     assert_eq!(goaway.code(), 0);
     raw.rest().await;
+}
+
+/// What is written to answer them is nothing that the client waited for.
+#[tokio::test]
+async fn pings_keep_no_connection() {
+    let proxy = proxy::with_limits([], quick());
+    let mut client = frames::raw(proxy.addr).await;
+    let request = frames::get(&[]);
+    client
+        .send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &request))
+        .await;
+    let started = Instant::now();
+    let mut told = false;
+    loop {
+        // None of ours is answered, which the end of the connection would wait for.
+        client.send(&frame(PING, 0, 0, b"12345678")).await;
+        let Some(answer) = client.next().await else {
+            break;
+        };
+        told |= answer.kind == GOAWAY;
+        let since = started.elapsed();
+        assert!(since < Duration::from_secs(15), "{since:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(told, "it ends with a word");
 }
 
 #[tokio::test]
