@@ -105,7 +105,7 @@ pub async fn start(settings: Settings, inherited: Inherited) -> Result<App, Star
 
     metrics.set_backends(Box::new({
         let backends = Arc::clone(&backends);
-        move || backends.list().iter().map(backend_state).collect()
+        move || backends.named().iter().map(backend_state).collect()
     }));
 
     let app = App {

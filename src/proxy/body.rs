@@ -144,6 +144,13 @@ impl ResponseBody {
         }
     }
 
+    /// Takes the bytes of an answer of Hawser's own away, before any was sent.
+    pub(super) fn clear(&mut self) {
+        self.source = Source::Own {
+            body: Full::default(),
+        };
+    }
+
     /// A backend's answer.
     pub(super) fn backend(body: BackendBody, record: Box<Record>) -> Self {
         Self {

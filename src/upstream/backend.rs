@@ -123,11 +123,11 @@ impl Backend {
                 |e: &&Arc<Endpoint>| usable(e.state.load(Relaxed)) && !tried.contains(&e.address);
             // Counted first: a rotation over all would give the neighbour of one that is not ready twice its share.
             let count = endpoints.iter().filter(usable).count();
-            let turn = match tried {
-                [] => self.next.fetch_add(1, Relaxed).checked_rem(count)?,
+            let turn = match (count, tried) {
+                (0, _) => return None,
+                (_, []) => self.next.fetch_add(1, Relaxed).checked_rem(count)?,
                 // Rotation would go on with it, and might meet one that fails at every turn.
-                _ if count > 0 => fastrand::usize(..count),
-                _ => return None,
+                _ => fastrand::usize(..count),
             };
             // It may have changed since.
             let next = endpoints.iter().filter(usable).nth(turn);
@@ -351,10 +351,12 @@ mod tests {
             picks(&both, 4, &[address(1)]),
             BTreeMap::from([(address(2), 4)])
         );
-        assert_eq!(
-            picks(&backend(&[ending]), 4, &[]),
-            BTreeMap::from([(address(2), 4)])
-        );
+        let other = ir::Endpoint {
+            address: address(3),
+            ..ending
+        };
+        let even = BTreeMap::from([(address(2), 5), (address(3), 5)]);
+        assert_eq!(picks(&backend(&[ending, other]), 10, &[]), even);
     }
 
     #[test]

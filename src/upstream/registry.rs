@@ -103,7 +103,15 @@ impl Registry {
         self.release(others, exists);
     }
 
-    /// All backends, for the admin API and metrics, in the order of their ids.
+    /// Those that a route names, in the order of their ids.
+    pub fn named(&self) -> Vec<Arc<Backend>> {
+        let state = self.state.lock();
+        let named = state.backends.iter();
+        let named = named.filter(|(id, _)| !state.left.contains(*id));
+        named.map(|(_, backend)| Arc::clone(backend)).collect()
+    }
+
+    /// All backends, also those that only open tunnels still have, in the order of their ids.
     pub fn list(&self) -> Vec<Arc<Backend>> {
         self.state.lock().backends.values().cloned().collect()
     }
@@ -198,11 +206,13 @@ mod tests {
         registry.release([&id("b")], |_| true);
         assert!(held.endpoints().is_empty());
         assert_eq!(registry.list().len(), 3, "b is held");
+        assert_eq!(registry.named().len(), 2, "but not named");
         assert_eq!(registry.backend(&id("a")).endpoints().len(), 1);
         registry.set(&config(&[("b", "10.0.0.4:80")]));
         drop(held);
         registry.release([], |_| true);
         assert_eq!(registry.list().len(), 3, "b is named again");
+        assert_eq!(registry.named().len(), 3);
         let held = registry.backend(&id("c"));
         registry.release([&id("c")], |_| true);
         drop(held);

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Response, StatusCode, Version,
-    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE},
+    HeaderMap, Method, Response, StatusCode, Version,
+    header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE},
 };
+use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use crate::proxy::{
@@ -25,9 +26,9 @@ pub(super) async fn answer(
     stream: Request,
     request: http::Request<Incoming>,
 ) -> Response<Body<ResponseBody>> {
-    let permit = stream.permit();
+    let hold = stream.hold();
     let response = respond(connection, stream, request).await;
-    response.map(|body| Body::new(body, permit))
+    response.map(|body| Body::new(body, hold))
 }
 
 async fn respond(
@@ -36,6 +37,7 @@ async fn respond(
     mut request: http::Request<Incoming>,
 ) -> Response<ResponseBody> {
     let over = connection.over || stream.is_over();
+    let is_head = request.method() == Method::HEAD;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let mut record = Record::new(
         connection.proxy.metrics.clone(),
@@ -61,6 +63,12 @@ async fn respond(
     };
     let mut response = reply::error(&refused, false, record);
     strip(response.headers_mut());
+    if is_head {
+        // hyper sees to that for HTTP/1 only (RFC 9110 section 9.3.2).
+        let length = response.body().size_hint().lower();
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        response.body_mut().clear();
+    }
     response
 }
 

@@ -5,19 +5,63 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::tasks;
+use super::{stamp::Stamp, tasks};
 
 /// Most bytes of a piece: those of one frame, unless a client wants larger ones (RFC 9113 section 4.2).
 pub(super) const PIECE_BYTES: usize = 16 * 1024;
+
+/// The pieces of a connection that its client has not taken.
+pub(super) struct Pieces {
+    count: AtomicUsize,
+    /// When one was handed on, or taken.
+    moved: Stamp,
+}
+
+impl Pieces {
+    /// None.
+    pub(super) fn new() -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            moved: Stamp::new(),
+        }
+    }
+
+    /// Since when the client has taken none of those that there are; `None` without any.
+    pub(super) fn wait_since(&self) -> Option<Instant> {
+        (self.count.load(Ordering::Acquire) > 0).then(|| self.moved.last())
+    }
+}
+
+/// What a piece holds.
+#[derive(Clone)]
+pub(super) struct Hold {
+    /// The slot of the stream.
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
+    /// Where it counts.
+    pieces: Arc<Pieces>,
+}
+
+impl Hold {
+    /// The slot of a stream, in the connection that has these pieces.
+    pub(super) fn new(permit: Option<Arc<OwnedSemaphorePermit>>, pieces: Arc<Pieces>) -> Self {
+        Self {
+            _permit: permit,
+            pieces,
+        }
+    }
+}
 
 pin_project! {
     /// Cuts the pieces of another body.
@@ -26,25 +70,44 @@ pin_project! {
         inner: B,
         // Not handed on.
         rest: Bytes,
-        permit: Option<Arc<OwnedSemaphorePermit>>,
+        hold: Hold,
     }
 }
 
 impl<B> Body<B> {
-    /// Of the stream that has this slot.
-    pub(super) fn new(inner: B, permit: Option<Arc<OwnedSemaphorePermit>>) -> Self {
+    /// Whose pieces hold this.
+    pub(super) fn new(inner: B, hold: Hold) -> Self {
         Self {
             inner,
             rest: Bytes::new(),
-            permit,
+            hold,
         }
     }
 }
 
-/// Bytes that take a slot as long as they are somewhere.
+/// A piece, as long as it is somewhere.
 struct Held {
     bytes: Bytes,
-    _permit: Arc<OwnedSemaphorePermit>,
+    hold: Hold,
+}
+
+impl Held {
+    fn new(bytes: Bytes, hold: &Hold) -> Self {
+        hold.pieces.moved.touch();
+        hold.pieces.count.fetch_add(1, Ordering::Release);
+        Self {
+            bytes,
+            hold: hold.clone(),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let pieces = &self.hold.pieces;
+        pieces.moved.touch();
+        pieces.count.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl AsRef<[u8]> for Held {
@@ -74,13 +137,8 @@ impl<B: http_body::Body<Data = Bytes>> http_body::Body for Body<B> {
         } else {
             tasks::waits_for_client(true);
         }
-        let mut piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
-        if let Some(permit) = this.permit {
-            piece = Bytes::from_owner(Held {
-                bytes: piece,
-                _permit: Arc::clone(permit),
-            });
-        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+        let piece = Bytes::from_owner(Held::new(piece, this.hold));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -12,6 +12,7 @@ mod body;
 mod client;
 mod head;
 mod replay;
+mod stamp;
 mod streams;
 mod tasks;
 
@@ -31,7 +32,9 @@ use super::{connection::Connection, slots::Slot};
 pub(super) use head::check;
 pub(super) use streams::{Request, Tunnel};
 
-use replay::{Replay, Written};
+use body::Pieces;
+use replay::Replay;
+use stamp::Stamp;
 use streams::{Load, Streams};
 use tasks::Tasks;
 
@@ -63,7 +66,7 @@ const STREAMS_AT_MOST: u64 = 2 * STREAMS_IN_ALL;
 
 /// From GOAWAY, or from the last stream's end, to the end of the connection: a client that reads is done in a
 /// round trip. One that still takes bytes gets as much again from each of them, but no more than `keep_alive_time`
-/// in all: those may be answers to its pings.
+/// in all: those may be answers to its pings. Answers that it takes have their own patience, `stream_stall`.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves a connection that began with `early`, in a task of its own.
@@ -78,6 +81,7 @@ pub(super) fn start(connection: Arc<Connection>, slot: Slot, stream: TcpStream, 
 
 async fn serve(connection: Arc<Connection>, slot: Slot, stream: Replay<TcpStream>) {
     let (streams, load) = Streams::new(connection.proxy.clone(), slot);
+    let pieces = streams.pieces();
     let written = stream.written();
     let tasks = Tasks::new(&connection);
     let answers = connection.clone();
@@ -98,7 +102,7 @@ async fn serve(connection: Arc<Connection>, slot: Slot, stream: Replay<TcpStream
         .max_header_list_size(HEADER_LIST)
         .serve_connection(TokioIo::new(stream), answer);
     let mut http = std::pin::pin!(http);
-    let mut end = End::new(&connection, load, written);
+    let mut end = End::new(&connection, load, pieces, written);
     loop {
         let step = tokio::select! {
             biased;
@@ -137,18 +141,26 @@ struct End<'c> {
     asked: u64,
     /// Since when the client knows that it ends.
     goaway: Option<Instant>,
-    /// When the client last took something: an answer is over before it did.
-    written: Written,
+    /// What the client has not taken of answers: they are over before it did.
+    pieces: Arc<Pieces>,
+    /// When it last took something, if only an answer to a ping.
+    written: Arc<Stamp>,
 }
 
 impl<'c> End<'c> {
-    fn new(connection: &'c Connection, load: watch::Receiver<Load>, written: Written) -> Self {
+    fn new(
+        connection: &'c Connection,
+        load: watch::Receiver<Load>,
+        pieces: Arc<Pieces>,
+        written: Arc<Stamp>,
+    ) -> Self {
         Self {
             connection,
             load,
             idle: None,
             asked: 0,
             goaway: None,
+            pieces,
             written,
         }
     }
@@ -201,31 +213,36 @@ impl<'c> End<'c> {
         Step::Goaway
     }
 
-    /// When a connection without streams has lived long enough.
+    /// When a connection that does nothing, or whose client takes nothing, has lived long enough.
     fn deadline(&mut self, load: &Load) -> Option<Instant> {
+        let limits = &self.connection.proxy.limits;
+        let taken = self.pieces.wait_since();
         if load.requests + load.tunnels > 0 {
             self.idle = None;
-            return None;
+            // Its streams cannot be reset any more; it opens no others.
+            let stalled = taken.filter(|_| self.goaway.is_none());
+            return stalled.map(|taken| taken + limits.stream_stall);
         }
         // One that Hawser answered by itself may have come and gone between two looks.
         if std::mem::replace(&mut self.asked, load.total) != load.total {
             self.idle = None;
         }
         let idle = *self.idle.get_or_insert_with(Instant::now);
-        let limits = &self.connection.proxy.limits.gate;
-        Some(match (self.goaway, load.total) {
-            (Some(goaway), total) => {
-                let since = idle.max(goaway);
-                let soon = since + GOODBYE;
-                if total == 0 || self.connection.over {
-                    return Some(soon);
-                }
-                let longest = since + limits.keep_alive_time;
-                (self.written.last() + GOODBYE).min(longest).max(soon)
-            }
-            // Nothing was asked yet: as for HTTP/1, that is not worth a minute.
-            (None, 0) => idle + limits.head_time,
-            (None, _) => idle + limits.keep_alive_time,
-        })
+        let Some(goaway) = self.goaway else {
+            return Some(match load.total {
+                // Nothing was asked yet: as for HTTP/1, that is not worth a minute.
+                0 => idle + limits.gate.head_time,
+                _ => idle + limits.gate.keep_alive_time,
+            });
+        };
+        let since = idle.max(goaway);
+        let soon = since + GOODBYE;
+        if load.total == 0 || self.connection.over {
+            return Some(soon);
+        }
+        // What tunnels left behind, or answers to pings.
+        let last = self.written.last() + GOODBYE;
+        let later = last.min(since + limits.gate.keep_alive_time).max(soon);
+        Some(taken.map_or(later, |taken| later.max(taken + limits.stream_stall)))
     }
 }

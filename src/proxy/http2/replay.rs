@@ -3,68 +3,42 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::stamp::Stamp;
 
 /// Gives the bytes again, then what the stream has.
 pub(super) struct Replay<S> {
     read: Bytes,
     stream: S,
-    written: Written,
-}
-
-/// When the stream last took bytes.
-#[derive(Clone)]
-pub(super) struct Written {
-    start: Instant,
-    /// Milliseconds from there.
-    last: Arc<AtomicU64>,
+    written: Arc<Stamp>,
 }
 
 impl<S> Replay<S> {
     /// `read` came from `stream`.
     pub(super) fn new(read: Bytes, stream: S) -> Self {
-        let written = Written {
-            start: Instant::now(),
-            last: Arc::default(),
-        };
         Self {
             read,
             stream,
-            written,
+            written: Arc::new(Stamp::new()),
         }
     }
 
-    /// To look at while somebody else has the stream.
-    pub(super) fn written(&self) -> Written {
-        self.written.clone()
+    /// When the stream last took bytes. To look at while somebody else has the stream.
+    pub(super) fn written(&self) -> Arc<Stamp> {
+        Arc::clone(&self.written)
     }
 
     fn moved(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(1..)) = written {
-            let since = self.written.start.elapsed().as_millis();
-            let since = u64::try_from(since).unwrap_or(u64::MAX);
-            self.written.last.store(since, Ordering::Relaxed);
+            self.written.touch();
         }
         written
-    }
-}
-
-impl Written {
-    /// The last time; the beginning when there was none.
-    pub(super) fn last(&self) -> Instant {
-        self.start + Duration::from_millis(self.last.load(Ordering::Relaxed))
     }
 }
 

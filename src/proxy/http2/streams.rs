@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::body::{Hold, Pieces};
 use crate::proxy::{Proxy, slots::Slot};
 
 /// How much goes on.
@@ -23,6 +24,7 @@ pub(super) struct Streams(Arc<Shared>);
 struct Shared {
     proxy: Arc<Proxy>,
     load: watch::Sender<Load>,
+    pieces: Arc<Pieces>,
     /// The slot of the connection has room for one stream: the client's socket and one of a backend are what
     /// `--max-connections` counts on.
     first: Arc<Semaphore>,
@@ -37,10 +39,16 @@ impl Streams {
         let shared = Shared {
             proxy,
             load,
+            pieces: Arc::new(Pieces::new()),
             first: Arc::new(Semaphore::new(1)),
             _slot: slot,
         };
         (Self(Arc::new(shared)), seen)
+    }
+
+    /// What the client has not taken.
+    pub(super) fn pieces(&self) -> Arc<Pieces> {
+        Arc::clone(&self.0.pieces)
     }
 
     /// A stream was opened. Each beyond the first takes one more slot, because each may have a backend's socket.
@@ -71,9 +79,9 @@ impl Request {
         self.permit.is_none()
     }
 
-    /// Its slot.
-    pub(super) fn permit(&self) -> Option<Arc<OwnedSemaphorePermit>> {
-        self.permit.clone()
+    /// What the pieces of its answer hold.
+    pub(super) fn hold(&self) -> Hold {
+        Hold::new(self.permit.clone(), Arc::clone(&self.shared.pieces))
     }
 
     /// The tunnel that it becomes. It keeps the slot.

@@ -312,7 +312,7 @@ impl Collector for Backends {
         }
         let mut endpoints = encoder.encode_descriptor(
             "backend_endpoints",
-            "Endpoints of a port of a Service by state: ready (take new connections), not_ready, terminating.",
+            "Endpoints of a port of a Service that a route names, by state: ready (take new connections), not_ready, terminating.",
             None,
             MetricType::Gauge,
         )?;

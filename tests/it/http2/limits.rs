@@ -344,13 +344,41 @@ async fn what_a_client_has_not_taken_holds_its_slot() {
     .await;
 }
 
+/// Its stream is HTTP/2's alone then, and cannot be reset. The tunnel beside it is none of that.
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_an_answer_opens_no_more_streams() {
+    let echo = origin::echo().await;
+    let backend = raw::backend(ok, Then::Again).await;
+    let limits = Limits {
+        stream_stall: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let rules = [
+        rule("a.test", "/ws").to(&[echo.addr]),
+        rule("a.test", "/").to(&[backend.addr]),
+    ];
+    let proxy = proxy::with_limits(rules, limits);
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(1);
+    let mut client = connect_with(proxy.addr, &builder).await;
+    let mut tunnel = client.tunnel("/ws").await;
+    let (response, _) = client.begin(get("/"), true).await.unwrap();
+    let _untaken = timeout(DEADLINE, response).await.expect("an answer");
+    eventually("GOAWAY", async || {
+        client.another().begin(get("/"), true).await.err()
+    })
+    .await;
+    tunnel.write(b"\x81\x82\0\0\0\0hi");
+    assert_eq!(tunnel.read(4).await, b"\x81\x02hi");
+}
+
 #[tokio::test]
 async fn an_answer_that_is_taken_slowly_is_not_cut_off_by_the_drain() {
     const ROOM: usize = 4096;
     let backend = raw::backend(
         |_| {
-            let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 16384\r\n\r\n".to_vec();
-            answer.resize(answer.len() + 4 * ROOM, b'x');
+            let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 12288\r\n\r\n".to_vec();
+            answer.resize(answer.len() + 3 * ROOM, b'x');
             answer
         },
         Then::Again,
@@ -367,11 +395,11 @@ async fn an_answer_that_is_taken_slowly_is_not_cut_off_by_the_drain() {
     while let Some(bytes) = timeout(DEADLINE, body.data()).await.expect("in time") {
         let bytes = bytes.expect("no reset");
         taken += bytes.len();
-        // Longer in all than a connection without streams is waited for.
-        sleep(Duration::from_secs(2)).await;
+        // Longer than a connection without streams is waited for.
+        sleep(Duration::from_secs(6)).await;
         let _last = body.flow_control().release_capacity(bytes.len());
     }
-    assert_eq!(taken, 4 * ROOM);
+    assert_eq!(taken, 3 * ROOM);
     proxy.served().await;
 }
 

@@ -120,6 +120,14 @@ async fn fields_of_a_connection_do_not_pass_towards_the_client() {
         .await
         .unwrap();
     assert_eq!((head.status, head.header("content-length")), (200, "2"));
+    // One of Hawser's own: bytes of a body would be an error of the protocol.
+    let mut client = connect(proxy.addr).await;
+    let other = |method| get("/").header("host", "b.test").method(method);
+    let get = client.send(other(Method::GET)).await.unwrap();
+    let head = client.send(other(Method::HEAD)).await.unwrap();
+    assert_eq!((head.status, head.body.len()), (get.status, 0));
+    assert_eq!(head.header("content-length"), get.body.len().to_string());
+    assert!(head.headers.contains_key("proxy-status"));
 }
 
 #[tokio::test]
