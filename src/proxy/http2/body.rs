@@ -25,7 +25,7 @@ pub(super) const PIECE_BYTES: usize = 16 * 1024;
 /// The pieces of a connection that its client has not taken.
 pub(super) struct Pieces {
     count: AtomicUsize,
-    /// When one was handed on, or taken.
+    /// When one was taken, or the first one handed on.
     moved: Stamp,
 }
 
@@ -93,8 +93,12 @@ struct Held {
 
 impl Held {
     fn new(bytes: Bytes, hold: &Hold) -> Self {
-        hold.pieces.moved.touch();
-        hold.pieces.count.fetch_add(1, Ordering::Release);
+        let pieces = &hold.pieces;
+        // One more is no sign of life of those that wait.
+        if pieces.count.load(Ordering::Acquire) == 0 {
+            pieces.moved.touch();
+        }
+        pieces.count.fetch_add(1, Ordering::Release);
         Self {
             bytes,
             hold: hold.clone(),

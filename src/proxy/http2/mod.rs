@@ -183,7 +183,11 @@ impl<'c> End<'c> {
             if cut.is_given() && load.tunnels == 0 {
                 return Step::Cut;
             }
-            let deadline = self.deadline(&load);
+            let mut deadline = self.deadline(&load);
+            if self.goaway.is_some() {
+                // Nobody tells when the client has taken the last piece, which it is waited for no longer then.
+                deadline = deadline.map(|deadline| deadline.min(Instant::now() + GOODBYE));
+            }
             let timer = async {
                 match deadline {
                     Some(deadline) => sleep_until(deadline).await,
@@ -196,7 +200,8 @@ impl<'c> End<'c> {
                 () = drain.given(), if self.goaway.is_none() => {}
                 () = cut.given(), if !cut.is_given() => {}
                 () = timer => {
-                    if self.deadline(&load).is_some_and(|later| later > Instant::now()) {
+                    // Meanwhile the client may have taken something, or all of it.
+                    if self.deadline(&load).is_none_or(|later| later > Instant::now()) {
                         continue;
                     }
                     if self.goaway.is_some() {
