@@ -61,8 +61,8 @@ const HEADER_LIST: u32 = 16 * 1024;
 /// opened and reset begins anew with a handshake; a browser does not get there in a day.
 const STREAMS_IN_ALL: u64 = 10_000;
 
-/// A client that ignores that is cut off after so many.
-const STREAMS_AT_MOST: u64 = 2 * STREAMS_IN_ALL;
+/// A client that ignores GOAWAY is cut off after so many more. It takes a round trip to get there, and each stream takes one.
+const STREAMS_AFTER_GOAWAY: u64 = 10 * STREAMS as u64;
 
 /// From GOAWAY, or from the last stream's end, to the end of the connection: a client that reads is done in a
 /// round trip. One that still takes bytes gets as much again from each of them, but no more than `keep_alive_time`
@@ -141,6 +141,8 @@ struct End<'c> {
     asked: u64,
     /// Since when the client knows that it ends.
     goaway: Option<Instant>,
+    /// Streams in all, above which it is cut.
+    most: u64,
     /// What the client has not taken of answers: they are over before it did.
     pieces: Arc<Pieces>,
     /// When it last took something, if only an answer to a ping.
@@ -160,6 +162,7 @@ impl<'c> End<'c> {
             idle: None,
             asked: 0,
             goaway: None,
+            most: u64::MAX,
             pieces,
             written,
         }
@@ -173,11 +176,11 @@ impl<'c> End<'c> {
             let load = *self.load.borrow_and_update();
             let draining = drain.is_given();
             let over = self.connection.over && load.total > 0;
-            if load.total > STREAMS_AT_MOST {
+            if load.total > self.most {
                 return Step::Cut;
             }
             if self.goaway.is_none() && (draining || over || load.total >= STREAMS_IN_ALL) {
-                return self.goaway();
+                return self.goaway(&load);
             }
             // The registry of tunnels sees to their end, by its own pace.
             if cut.is_given() && load.tunnels == 0 {
@@ -195,6 +198,8 @@ impl<'c> End<'c> {
                 }
             };
             tokio::select! {
+                // What has begun meanwhile is seen first.
+                biased;
                 // It never fails: the sender lives as long as the connection.
                 _ = self.load.changed() => {}
                 () = drain.given(), if self.goaway.is_none() => {}
@@ -207,14 +212,15 @@ impl<'c> End<'c> {
                     if self.goaway.is_some() {
                         return Step::Cut;
                     }
-                    return self.goaway();
+                    return self.goaway(&load);
                 }
             }
         }
     }
 
-    fn goaway(&mut self) -> Step {
+    fn goaway(&mut self, load: &Load) -> Step {
         self.goaway = Some(Instant::now());
+        self.most = load.total + STREAMS_AFTER_GOAWAY;
         Step::Goaway
     }
 
@@ -222,9 +228,20 @@ impl<'c> End<'c> {
     fn deadline(&mut self, load: &Load) -> Option<Instant> {
         let limits = &self.connection.proxy.limits;
         let taken = self.pieces.wait_since();
-        if load.requests + load.tunnels > 0 {
+        if let Some(goaway) = self.goaway
+            && self.connection.over
+        {
+            // There is nothing on it but refusals.
+            return Some(goaway + GOODBYE);
+        }
+        if load.requests > 0 {
+            // One whose client takes nothing is reset by itself.
             self.idle = None;
-            // Its streams cannot be reset any more; it opens no others.
+            return None;
+        }
+        if load.tunnels > 0 {
+            self.idle = None;
+            // Answers that are over cannot be reset any more: there will be no more of them.
             let stalled = taken.filter(|_| self.goaway.is_none());
             return stalled.map(|taken| taken + limits.stream_stall);
         }
@@ -242,7 +259,7 @@ impl<'c> End<'c> {
         };
         let since = idle.max(goaway);
         let soon = since + GOODBYE;
-        if load.total == 0 || self.connection.over {
+        if load.total == 0 {
             return Some(soon);
         }
         // What tunnels left behind, or answers to pings.

@@ -38,6 +38,9 @@ const ENOUGH: usize = 16 * 1024 * 1024;
 /// A server that takes nothing for so long has stopped reading, which is an answer too.
 const STALL: Duration = Duration::from_secs(2);
 
+/// The same where nothing should make it stop: a machine may stand still for two seconds.
+const NO_STALL: Duration = Duration::from_secs(20);
+
 /// How a flood ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -83,7 +86,8 @@ async fn flood(
     for number in 1.. {
         bytes.extend(batch(number));
         sent += bytes.len();
-        match timeout(STALL, write.write_all(&bytes)).await {
+        let patience = if reads { NO_STALL } else { STALL };
+        match timeout(patience, write.write_all(&bytes)).await {
             Err(_) => end = End::Stalled,
             Ok(Err(_)) => end = End::Closed(None),
             Ok(Ok(())) if sent > ENOUGH => {}

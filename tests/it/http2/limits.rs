@@ -26,7 +26,9 @@ use crate::kit::{
 };
 
 use super::{
-    frames::{self, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, frame},
+    frames::{
+        self, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, frame,
+    },
     kit::{connect, connect_with, get, rest, websocket, whole},
 };
 
@@ -147,6 +149,34 @@ async fn pings_keep_no_connection() {
         let since = started.elapsed();
         assert!(since < Duration::from_secs(15), "{since:?}");
         sleep(Duration::from_millis(100)).await;
+    }
+    assert!(told, "it ends with a word");
+}
+
+/// Nor do streams that it opens although it was told to go.
+#[tokio::test]
+async fn streams_keep_no_connection_that_is_too_many() {
+    let proxy = proxy::with_limits([], slots(1));
+    let _first = connect(proxy.addr).await;
+    let mut client = frames::raw(proxy.addr).await;
+    let request = frames::get(&[]);
+    let started = Instant::now();
+    let mut told = false;
+    'open: for stream in (1..).step_by(2) {
+        let get = frame(HEADERS, END_HEADERS | END_STREAM, stream, &request);
+        client.send(&get).await;
+        loop {
+            let Some(answer) = client.next().await else {
+                break 'open;
+            };
+            told |= answer.kind == GOAWAY;
+            if answer.kind == DATA && answer.stream == stream {
+                break;
+            }
+        }
+        let since = started.elapsed();
+        assert!(since < Duration::from_secs(15), "{since:?}");
+        sleep(Duration::from_secs(1)).await;
     }
     assert!(told, "it ends with a word");
 }
