@@ -70,6 +70,8 @@ pub struct ControlPlane {
     count: AtomicU32,
     /// Which service account keys the API server uses; the last one signs.
     pub(super) keys: Mutex<Vec<PathBuf>>,
+    /// Held by the test that applies something for all.
+    sharing: Mutex<()>,
 }
 
 /// What a program said.
@@ -120,6 +122,7 @@ impl ControlPlane {
         netns.ip("link set br0 up");
         let folder = Folder::new("control-plane");
         let mut plane = Self {
+            sharing: Mutex::new(()),
             manager: Mutex::new(None),
             api: Mutex::new(None),
             etcd: Mutex::new(None),
@@ -491,13 +494,15 @@ impl ControlPlane {
         let crd = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/websocketroutes.yaml");
         let crd = crd.to_str().expect("a path in UTF-8");
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", crd];
+        let _alone = self.sharing.lock();
         self.kubectl(&apply, "").text();
         self.established("websocketroutes.hawser.dev");
     }
 
-    /// Applies what the tests of a control plane share. They do so at the same time: on the server, because a
-    /// client looks first and then creates, which only one of them could.
+    /// Applies what the tests of a control plane share, for one of them at a time: who looks first and then creates
+    /// may be too late.
     pub fn share(&self, manifest: &str) {
+        let _alone = self.sharing.lock();
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         self.kubectl(&apply, manifest).text();
     }
@@ -508,8 +513,9 @@ impl ControlPlane {
         let status = r#"jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
         let start = Instant::now();
         loop {
-            let said = self.kubectl(&["get", "crd", name, "-o", status], "").text();
-            if said == "True" {
+            // A failure, too, as long as there are no conditions to look through.
+            let said = self.kubectl(&["get", "crd", name, "-o", status], "");
+            if said.success && said.stdout == "True" {
                 return;
             }
             let waited = start.elapsed();
