@@ -11,22 +11,18 @@ mod site;
 
 use site::Site;
 
-use crate::kit::control_plane::{ControlPlane, Handle, Shared};
+use crate::kit::{
+    control_plane::{ControlPlane, Handle, Shared},
+    manifest,
+};
 
 static PLANE: Shared = Shared::api();
 
 /// An address of the control plane's host that EndpointSlices may name.
 const BACKEND: &str = "10.244.0.1";
 
-/// One class is ours and the default, the other is somebody else's.
-const CLASSES: &str = "apiVersion: networking.k8s.io/v1
-kind: IngressClass
-metadata:
-  name: hawser
-  annotations: {ingressclass.kubernetes.io/is-default-class: \"true\"}
-spec: {controller: hawser.dev/ingress-controller}
----
-apiVersion: networking.k8s.io/v1
+/// Somebody else's, beside the default class, which is ours.
+const OTHER_CLASSES: &str = "apiVersion: networking.k8s.io/v1
 kind: IngressClass
 metadata: {name: other}
 spec: {controller: example.com/other}
@@ -46,7 +42,8 @@ fn plane() -> Handle {
 /// Installs what every test needs.
 fn furnish(plane: &ControlPlane) {
     plane.install_crd();
-    plane.share(CLASSES);
+    plane.share(manifest::CLASS);
+    plane.share(OTHER_CLASSES);
 }
 
 /// Text without what differs from run to run: ages, times, the namespace, and how wide columns are because of them.
